@@ -1,0 +1,11 @@
+"""The heart: a model writes a log; a generation is one caller's hold on it; readers read it.
+
+    event.py        what can happen, as frozen values, and the fold that makes an answer of them
+    model.py        what the heart knows of a model and of a task's parser
+    log.py          the verbs and laws of a log backend
+    memory_log.py   the backend that needs nothing else
+    producer.py     the one writer of a log: gate, retries, deadlines, exactly one ending
+    generations.py  holds: start, find, read, cancel, forget
+
+Nothing here knows HTTP, SQL or any provider.
+"""

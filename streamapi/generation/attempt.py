@@ -1,0 +1,67 @@
+"""One request to one model: its stream, and the parser that reads it.
+
+An attempt that fails before its first content leaves nothing behind, so another can take its
+place; each has a parser of its own.
+"""
+
+from streamapi.errors import UpstreamUnavailable
+from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
+from streamapi.generation.model import Chunk, Model, Parser, Prompt
+
+
+class Attempt:
+    """`first` is the content that opened the gate; `finish` is set once the model has said
+    that it finished; `usage` is the latest that it told."""
+
+    def __init__(self, model: Model, prompt: Prompt, parser: Parser) -> None:
+        self.parser = parser
+        self.stream = model.stream(prompt)
+        self.served = Served(model.name, model.dropped(prompt))
+        self.usage = Usage()
+        self.finish: FinishReason | None = None
+        self.first: list[Event] = []
+        self._include_thoughts = prompt.include_thoughts
+        self._said_nothing = True
+        self._flushed = False
+
+    async def open(self) -> None:
+        """Wait for the first content, or for an end that is a valid answer without any."""
+        async for chunk in self.stream:
+            events = self.read(chunk)
+            if any(isinstance(event, CONTENT) for event in events):
+                self.first = events
+                return
+        if self.finish is None:
+            raise UpstreamUnavailable("The model's stream ended before it had said anything.")
+        if self.finish == "stop" and self._said_nothing:
+            raise UpstreamUnavailable("The model answered with nothing.")
+        self.first = self.flush()
+        if not self.first:
+            self.parser.result()  # raises unless nothing is a valid answer
+
+    def read(self, chunk: Chunk) -> list[Event]:
+        """What a chunk says of the attempt is kept; what it says to readers is returned."""
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.finish is not None:
+            self.finish = chunk.finish
+        if chunk.model is not None and chunk.model != self.served.model:
+            self.served = Served(chunk.model, self.served.dropped)
+        events: list[Event] = []
+        if chunk.thought and self._include_thoughts:
+            events.append(Delta(chunk.thought, "thought"))
+        if chunk.text:
+            self._said_nothing = False
+            events += self.parser.feed(chunk.text)
+        return events
+
+    def flush(self) -> list[Event]:
+        """What the parser held back, the first time this is called."""
+        if self._flushed:
+            return []
+        self._flushed = True
+        return self.parser.flush()
+
+    async def aclose(self) -> None:
+        """Close the connection to the model, if it is open."""
+        await self.stream.aclose()

@@ -1,0 +1,166 @@
+"""Generations: each is one caller's hold on a log. Start one, find it, read it, let it go.
+
+Who reads matters for one thing only: a generation that nobody reads any more may be let go of
+(`on_disconnect`). A log outlives the request that began it; its last hold is what keeps its
+writer writing.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+import msgspec
+
+from streamapi.errors import GenerationExpired, NotFound, ShuttingDown
+from streamapi.generation.event import Start
+from streamapi.generation.log import Entry, Generation, LogGone, Logs, OnDisconnect, Tail
+from streamapi.generation.model import Model, Parser, Prompt
+from streamapi.generation.producer import Patience, Producer
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks. Owners never share; `address` is where the request came from."""
+
+    owner: str = "anonymous"
+    key: str | None = None
+    address: str | None = None
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller asks for: a prompt for the first of `models` that can answer it, and how
+    the answer is read (`parser` makes a fresh parser per attempt)."""
+
+    task: str
+    model: str
+    models: Sequence[Model]
+    prompt: Prompt
+    parser: Callable[[], Parser]
+    metadata: dict[str, str] = {}
+    on_disconnect: OnDisconnect = "grace"
+
+
+class Generations:
+    """All generations of this process. `grace` is how many seconds a generation without a
+    reader waits for one to come back."""
+
+    def __init__(self, logs: Logs, patience: Patience, grace: float) -> None:
+        self._logs = logs
+        self._patience = patience
+        self._grace = grace
+        self._producing: dict[asyncio.Task[None], Producer] = {}
+        self._readers: dict[str, int] = {}
+        self._letting_go: set[asyncio.Future[None]] = set()
+        self.closing = False
+
+    @property
+    def running(self) -> int:
+        """How many logs are being written here."""
+        return len(self._producing)
+
+    async def start(self, caller: Caller, ask: Ask) -> Generation:
+        """Begin a log and hold it. Raises `Overloaded` and `ShuttingDown`."""
+        if self.closing:
+            raise ShuttingDown("This process takes no new work.")
+        now = datetime.now(UTC)
+        log = f"log_{secrets.token_urlsafe(16)}"
+        await self._logs.append(log, 1, [Start(ask.task, rfc3339(now))])
+        generation = Generation(
+            id=f"gen_{secrets.token_urlsafe(16)}",
+            log=log,
+            owner=caller.owner,
+            task=ask.task,
+            model=ask.model,
+            created=now.timestamp(),
+            metadata=ask.metadata,
+            on_disconnect=ask.on_disconnect,
+        )
+        await self._logs.hold(generation)
+        producer = Producer(self._logs, log, ask.models, ask.prompt, ask.parser, self._patience)
+        task = producer.start()
+        self._producing[task] = producer
+        task.add_done_callback(self._producing.pop)
+        return generation
+
+    async def find(self, caller: Caller, generation: str) -> Generation:
+        """The caller's generation of this id. Raises `NotFound`, for another's too."""
+        found = await self._logs.find(generation)
+        if found is None or found.owner != caller.owner:
+            raise NotFound("There is no such generation.")
+        return found
+
+    async def tail(self, generation: Generation) -> Tail:
+        """How far the log has come. Raises `GenerationExpired`."""
+        try:
+            return await self._logs.tail(generation.log)
+        except LogGone:
+            raise _expired() from None
+
+    async def read(
+        self, generation: Generation, after: int = 0, silence: float | None = None
+    ) -> AsyncGenerator[Sequence[Entry], None]:
+        """The log behind `after`, as `Logs.read` has it. Raises `GenerationExpired`.
+
+        Who stops reading before the end has left, and `on_disconnect` says what follows."""
+        self._readers[generation.id] = self._readers.get(generation.id, 0) + 1
+        ended = False
+        try:
+            async with aclosing(self._logs.read(generation.log, after, silence)) as batches:
+                async for batch in batches:
+                    yield batch
+            ended = True
+        except LogGone:
+            raise _expired() from None
+        finally:
+            self._leave(generation, ended)
+
+    def _leave(self, generation: Generation, ended: bool) -> None:
+        left = self._readers.pop(generation.id) - 1
+        if left:
+            self._readers[generation.id] = left
+        elif not ended and generation.on_disconnect == "cancel":
+            self._let_go(generation)
+        elif not ended and generation.on_disconnect == "grace":
+            asyncio.get_running_loop().call_later(self._grace, self._let_go, generation)
+
+    def _let_go(self, generation: Generation) -> None:
+        if generation.id not in self._readers:
+            task = asyncio.ensure_future(self._logs.release(generation, "disconnect"))
+            self._letting_go.add(task)
+            task.add_done_callback(self._letting_go.discard)
+
+    async def cancel(self, generation: Generation) -> None:
+        """Let go of the log, and wait until it has its ending. Doing it twice is doing it once."""
+        await self._logs.release(generation, "caller")
+        try:
+            async with aclosing(self._logs.read(generation.log)) as batches:
+                async for _ in batches:
+                    pass
+        except LogGone:
+            raise _expired() from None
+
+    async def forget(self, generation: Generation) -> None:
+        """Forget the generation now; its log too, when nobody else holds it."""
+        if not (await self.tail(generation)).ended:
+            await self.cancel(generation)  # its readers are told before it goes
+        await self._logs.forget(generation)
+
+    async def close(self, within: float) -> None:
+        """Take no new work, let what runs end by itself `within` seconds, then end the rest."""
+        self.closing = True
+        if self._producing:
+            await asyncio.wait(self._producing, timeout=within)
+        for producer in self._producing.values():
+            producer.stop("shutdown")
+        if self._producing:
+            await asyncio.wait(self._producing)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC as the contract writes it: to the second, with a Z."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _expired() -> GenerationExpired:
+    return GenerationExpired("The log of this generation has been forgotten.")

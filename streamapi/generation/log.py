@@ -1,0 +1,111 @@
+"""A log: an append-only list of events with one writer, any number of readers, and exactly one
+ending. These are the verbs of a backend, and its laws.
+
+1. Positions are 1..n without a gap. An append succeeds only at tail + 1, and only while there is
+   no ending; anything else is a `Conflict`.
+2. There is exactly one ending, and it is last.
+3. `read(after=k)` yields k+1, k+2, ... in order, waits for what has not come yet, and ends by
+   itself after the ending. Past and live are one verb, so there is no seam in which an event
+   could be lost or repeated. A cursor beyond the tail of a log that will not grow any more gets
+   `failed producer_lost`: never silence, never a clean end.
+4. A claimed name points at a log that has its `start`. A claim whose log ended in `failed` or
+   `cancelled` can be replaced, by compare-and-set.
+5. Everything ends: logs, claims and holds have a time to live, logs have bounds of bytes and
+   events, and the backend has a bound of logs.
+
+Every backend passes `tests/generation/test_log_contract.py`.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from streamapi.generation.event import Event
+
+Stopped = Literal["caller", "disconnect", "shutdown"]
+OnDisconnect = Literal["grace", "cancel", "continue"]
+CacheStatus = Literal["miss", "hit", "collapsed"]
+
+
+class Conflict(Exception):
+    """An append that breaks law 1: there is another writer, or the log has its ending."""
+
+
+class LogGone(Exception):
+    """The log has expired, or never was."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """An event at its place. `data` is its JSON, encoded once for all who read it; it is empty
+    for events that every reader writes for itself (`start` and the endings)."""
+
+    n: int
+    event: Event
+    data: bytes
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """One caller's hold on a log: what the caller got for one request.
+
+    `model` is the one asked for; `created` is in seconds since 1970; `owner` is who asked, and
+    nobody else sees it.
+    """
+
+    id: str
+    log: str
+    owner: str
+    task: str
+    model: str
+    created: float
+    metadata: dict[str, str] = {}
+    cache: CacheStatus = "miss"
+    on_disconnect: OnDisconnect = "grace"
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """How far a log has come."""
+
+    n: int
+    ended: bool
+
+
+class Logs(Protocol):
+    """The verbs of a log backend. Times are in seconds."""
+
+    async def append(self, log: str, position: int, events: Sequence[Event]) -> None:
+        """Add events at `position` (1 opens the log).
+
+        Raises `Conflict`; `Overloaded` when no further log fits; `OutputTooLarge` when content
+        would pass the bounds of a log (an ending always fits)."""
+
+    def read(
+        self, log: str, after: int = 0, silence: float | None = None
+    ) -> AsyncGenerator[Sequence[Entry], None]:
+        """All entries behind `after`, in batches of what has come since the last look; an empty
+        batch when `silence` seconds passed without an event. Raises `LogGone`."""
+
+    async def tail(self, log: str) -> Tail:
+        """How far the log has come. Raises `LogGone`."""
+
+    async def claim(self, name: str, log: str, ttl: float, replaces: str | None = None) -> str:
+        """Point `name` at `log`, unless it points elsewhere already (to anything but
+        `replaces`). Returns the log it points at now."""
+
+    async def hold(self, generation: Generation) -> None:
+        """Hold the generation's log, and remember the generation for a while after it."""
+
+    async def find(self, generation: str) -> Generation | None:
+        """The generation of this id, or None when it never was or has been forgotten."""
+
+    async def release(self, generation: Generation, why: Stopped) -> None:
+        """Let go of the log; without a hold left, it is stopped."""
+
+    async def forget(self, generation: Generation) -> None:
+        """Drop the generation, and its log when nobody else holds it."""
+
+    async def stop(self, log: str, why: Stopped) -> None:
+        """Ask the writer to end the log now."""
+
+    def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
+        """The writer of `log` is here; `stop` ends it."""

@@ -1,0 +1,253 @@
+"""Logs in the memory of one process: the default backend, and the one that tests run on.
+
+A log is a list. A reader that has seen everything leaves a future in the log; the next append
+resolves it. So an append costs a list append and a wake-up per waiting reader, and a reader that
+was slow finds all that has come since in one batch.
+
+Bounds, and the fate of who exceeds them: a log too long ends as `output_too_large`; of too many
+logs, or bytes, the oldest finished one is forgotten, and when none is finished a new one is
+`overloaded`. A restart forgets everything.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+import msgspec
+
+from streamapi.errors import OutputTooLarge, Overloaded, ProducerLost
+from streamapi.generation.event import CONTENT, ENDINGS, Event, Failed, Wait, encode
+from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
+
+SHARED = (*CONTENT, Wait)
+ENTRY_OVERHEAD = 200  # bytes of memory for an event beside its JSON, roughly
+BATCH = 512  # events that a reader takes at once: a replay lets the loop breathe between
+
+
+class LogBounds(msgspec.Struct, frozen=True):
+    """`ttl`: seconds that a log lives after its ending, `expired_ttl`: that its generation is
+    remembered after that; `max_total_bytes`: of all logs together."""
+
+    ttl: float = 3600.0
+    expired_ttl: float = 86_400.0
+    max_bytes: int = 2_000_000
+    max_events: int = 100_000
+    max_logs: int = 10_000
+    max_total_bytes: int = 512_000_000
+    max_generations: int = 50_000
+
+
+class MemoryLogs:
+    """See `log.Logs` for the verbs. Lives on one event loop."""
+
+    def __init__(self, bounds: LogBounds | None = None) -> None:
+        self.bounds = bounds or LogBounds()
+        self._logs: dict[str, _Log] = {}
+        self._finished: dict[str, None] = {}  # in the order of their endings
+        self._claims: dict[str, str] = {}
+        self._held: dict[str, Generation] = {}  # in the order of their beginnings
+        self._size = 0
+
+    async def append(self, log: str, position: int, events: Sequence[Event]) -> None:
+        kept = self._logs.get(log) or self._open(log, position)
+        if kept.ended or position != len(kept.entries) + 1:
+            raise Conflict(f"{log} does not take {position}")
+        entries = [
+            Entry(n, event, encode(event) if isinstance(event, SHARED) else b"")
+            for n, event in enumerate(events, position)
+        ]
+        ended = isinstance(events[-1], ENDINGS)
+        # An ending repeats the content in its result, so it weighs as much again.
+        size = sum([len(entry.data) + ENTRY_OVERHEAD for entry in entries])
+        size += kept.size if ended else 0
+        if not ended and (
+            kept.size + size > self.bounds.max_bytes or entries[-1].n >= self.bounds.max_events
+        ):
+            raise OutputTooLarge(
+                f"One answer may hold {self.bounds.max_bytes:,} bytes "
+                f"and {self.bounds.max_events:,} events."
+            )
+        kept.entries += entries
+        kept.size += size
+        self._size += size
+        if ended:
+            self._finish(log, kept)
+        kept.wake()
+
+    async def read(
+        self, log: str, after: int = 0, silence: float | None = None
+    ) -> AsyncGenerator[Sequence[Entry], None]:
+        kept = self._kept(log)
+        alarm = _Alarm(silence) if silence is not None else None
+        try:
+            while after < len(kept.entries) or not kept.ended:
+                if after >= len(kept.entries) and await kept.news(alarm):
+                    yield ()  # silence
+                    continue
+                batch = kept.entries[after : after + BATCH]
+                if not batch:
+                    continue  # the cursor is still ahead of the writer
+                after = batch[-1].n
+                yield batch
+                if after < len(kept.entries):
+                    await asyncio.sleep(0)
+            if after > len(kept.entries):
+                lost = ProducerLost("This log ended before the event that was asked for.")
+                yield (Entry(after + 1, Failed(lost.problem()), b""),)
+        finally:
+            if alarm is not None:
+                alarm.stop()
+
+    async def tail(self, log: str) -> Tail:
+        kept = self._kept(log)
+        return Tail(len(kept.entries), kept.ended)
+
+    async def claim(self, name: str, log: str, ttl: float, replaces: str | None = None) -> str:
+        claimed = self._claims.get(name)
+        if claimed is None or claimed == replaces or claimed not in self._logs:
+            self._claims[name] = claimed = log
+            asyncio.get_running_loop().call_later(ttl, self._unclaim, name, log)
+        return claimed
+
+    async def hold(self, generation: Generation) -> None:
+        kept = self._kept(generation.log)
+        kept.holds.add(generation.id)
+        kept.generations.append(generation.id)
+        self._held[generation.id] = generation
+        while len(self._held) > self.bounds.max_generations:
+            del self._held[next(iter(self._held))]
+
+    async def find(self, generation: str) -> Generation | None:
+        return self._held.get(generation)
+
+    async def release(self, generation: Generation, why: Stopped) -> None:
+        kept = self._logs.get(generation.log)
+        if kept is not None:
+            kept.holds.discard(generation.id)
+            if not kept.holds:
+                await self.stop(generation.log, why)
+
+    async def forget(self, generation: Generation) -> None:
+        await self.release(generation, "caller")
+        self._held.pop(generation.id, None)
+        kept = self._logs.get(generation.log)
+        if kept is not None and not kept.holds:
+            self._drop(generation.log)
+
+    async def stop(self, log: str, why: Stopped) -> None:
+        kept = self._logs.get(log)
+        if kept is not None and not kept.ended and kept.stop is not None:
+            kept.stop(why)
+
+    def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
+        self._kept(log).stop = stop
+
+    def _kept(self, log: str) -> "_Log":
+        kept = self._logs.get(log)
+        if kept is None:
+            raise LogGone(log)
+        return kept
+
+    def _open(self, log: str, position: int) -> "_Log":
+        if position != 1:
+            raise Conflict(f"{log} is gone")
+        while self._full() and self._finished:
+            self._drop(next(iter(self._finished)))
+        if self._full():
+            raise Overloaded("As many generations are running as this server can hold.")
+        self._logs[log] = kept = _Log()
+        return kept
+
+    def _full(self) -> bool:
+        return len(self._logs) >= self.bounds.max_logs or self._size >= self.bounds.max_total_bytes
+
+    def _finish(self, log: str, kept: "_Log") -> None:
+        kept.ended = True
+        kept.stop = None
+        self._finished[log] = None
+        asyncio.get_running_loop().call_later(self.bounds.ttl, self._drop, log)
+
+    def _drop(self, log: str) -> None:
+        """Forget a log. Readers on it keep it until they are through."""
+        kept = self._logs.pop(log, None)
+        self._finished.pop(log, None)
+        if kept is not None:
+            self._size -= kept.size
+            asyncio.get_running_loop().call_later(
+                self.bounds.expired_ttl, self._forget_all, kept.generations
+            )
+
+    def _forget_all(self, generations: list[str]) -> None:
+        for generation in generations:
+            self._held.pop(generation, None)
+
+    def _unclaim(self, name: str, log: str) -> None:
+        if self._claims.get(name) == log:
+            del self._claims[name]
+
+
+class _Log:
+    """One log: its entries, and who waits for more."""
+
+    __slots__ = ("ended", "entries", "generations", "holds", "size", "stop", "waiting")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.ended = False
+        self.size = 0
+        self.holds: set[str] = set()
+        self.generations: list[str] = []
+        self.stop: Callable[[Stopped], None] | None = None
+        self.waiting: list[asyncio.Future[None]] = []
+
+    def wake(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for reader in waiting:
+            if not reader.done():
+                reader.set_result(None)
+
+    async def news(self, alarm: "_Alarm | None") -> bool:
+        """Wait for an append. True when the alarm rang instead."""
+        reader = asyncio.get_running_loop().create_future()
+        self.waiting.append(reader)
+        if alarm is not None:
+            alarm.watch(reader)
+        try:
+            await reader
+        except asyncio.CancelledError:
+            if reader in self.waiting:  # or a log that hangs would collect those who left
+                self.waiting.remove(reader)
+            raise
+        return alarm is not None and alarm.rang()
+
+
+class _Alarm:
+    """Wakes a reader after a silence. One timer for the reader's life, re-armed when it fires:
+    making and cancelling one per event would cost more than the event."""
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._since = self._loop.time()
+        self._reader: asyncio.Future[None] | None = None
+        self._rang = False
+        self._timer = self._loop.call_later(seconds, self._ring)
+
+    def watch(self, reader: "asyncio.Future[None]") -> None:
+        self._reader = reader
+        self._since = self._loop.time()
+
+    def rang(self) -> bool:
+        rang, self._rang = self._rang, False
+        return rang
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        left = self._since + self._seconds - self._loop.time()
+        if left <= 0:
+            left = self._seconds
+            if self._reader is not None and not self._reader.done():
+                self._rang = True
+                self._reader.set_result(None)
+        self._timer = self._loop.call_later(left, self._ring)

@@ -1,0 +1,79 @@
+"""What the heart knows of a model and of a task: a prompt goes in, chunks come out, a parser
+turns their text into events.
+
+A provider implements `Model`, a task implements `Parser`. Errors that a model raises are those
+of the contract, as they would be *before* the first content; the producer knows what they mean
+after it.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from streamapi.generation.event import Event, FinishReason, Usage
+
+ThinkingLevel = Literal["minimal", "low", "medium", "high"]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What a model is asked. `schema` is a JSON schema that the answer must obey."""
+
+    messages: tuple[Message, ...]
+    system: str | None = None
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    thinking: ThinkingLevel | None = None
+    include_thoughts: bool = False
+    schema: dict[str, Any] | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """What one frame of a model's stream says. `usage` is cumulative, `finish` stands on the
+    last chunk; a stream without it was cut."""
+
+    text: str = ""
+    thought: str = ""
+    finish: FinishReason | None = None
+    usage: Usage | None = None
+    model: str | None = None
+
+
+class Model(Protocol):
+    """One model of one provider, ready to be asked."""
+
+    @property
+    def name(self) -> str:
+        """The name in the catalogue."""
+
+    def dropped(self, prompt: Prompt) -> tuple[str, ...]:
+        """The parameters of the prompt that this model does not take."""
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
+        """Ask, once. Closing the generator, or cancelling the task that waits for its next
+        chunk, closes the connection within milliseconds.
+
+        Raises `UpstreamUnavailable` for what may pass by itself (with the provider's
+        `retry_after`), `ModelGone`, `UpstreamRejected`, `ContextTooLong`, `ContentBlocked`.
+        """
+
+
+class Parser(Protocol):
+    """Turns the text of one attempt into events, as soon as it is sure of them."""
+
+    def feed(self, text: str) -> list[Event]:
+        """The events that this piece of text made certain. Raises `ModelOutputInvalid`."""
+
+    def flush(self) -> list[Event]:
+        """What was held back; called once, before any ending."""
+
+    def result(self) -> dict[str, Any]:
+        """The task's result, after `flush`. Raises `ModelOutputInvalid`."""

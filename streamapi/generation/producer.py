@@ -1,0 +1,241 @@
+"""The one writer of a log: it asks models until one answers, then passes on what comes.
+
+Until the first content event (what the task's parser emits, not the first byte) nothing of the
+model's is in the log, so a failure is retried and nobody is the wiser. From then on a failure is
+told. Whatever happens (a bug, a cancellation, a shutdown) the log gets exactly one ending.
+
+The task of a producer waits in one place only: for the next chunk, or for the back-off before
+another attempt. Cancelling it there is what closes the upstream connection at once.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+
+import msgspec
+import tenacity
+
+from streamapi.errors import (
+    ContextTooLong,
+    Internal,
+    ModelGone,
+    ModelOutputInvalid,
+    ShuttingDown,
+    StreamapiError,
+    UpstreamInterrupted,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamTruncated,
+    UpstreamUnavailable,
+)
+from streamapi.generation.attempt import Attempt
+from streamapi.generation.deadline import Deadline
+from streamapi.generation.event import (
+    Cancelled,
+    Done,
+    Ending,
+    Event,
+    Failed,
+    Timings,
+    Usage,
+    Wait,
+)
+from streamapi.generation.log import Conflict, Logs, Stopped
+from streamapi.generation.model import Model, Parser, Prompt
+
+logger = logging.getLogger(__name__)
+
+PASSING = (UpstreamUnavailable, UpstreamTimeout, ModelOutputInvalid)
+"""What another attempt may mend, before the first content."""
+
+AFTER_FINISH = 1.0
+"""Seconds that a model may take to close its stream once it said that it had finished."""
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How often, and for how many seconds, a producer waits.
+
+    `attempts` are upstream requests per model; `backoff` is the first wait (it doubles, with
+    full jitter); each attempt has `attempt` seconds to its first content, all together have
+    `first_content`; then `idle` between chunks, and `total` for everything.
+    """
+
+    attempts: int = 3
+    backoff: float = 0.5
+    attempt: float = 20.0
+    first_content: float = 45.0
+    idle: float = 30.0
+    total: float = 600.0
+
+
+class Producer:
+    """Writes the log `name`, which has its `start` already, by asking `models` in order."""
+
+    def __init__(
+        self,
+        logs: Logs,
+        name: str,
+        models: Sequence[Model],
+        prompt: Prompt,
+        parser: Callable[[], Parser],
+        patience: Patience,
+    ) -> None:
+        self._logs = logs
+        self._log = name
+        self._models = models
+        self._prompt = prompt
+        self._parser = parser
+        self._patience = patience
+        self._next = 2
+        self._attempt: Attempt | None = None
+        self._began = time.monotonic()
+        self._first_content: float | None = None
+        self._stopped: Stopped | None = None
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> "asyncio.Task[None]":
+        """Begin, in a task that outlives every request."""
+        self._task = asyncio.create_task(self._run(), name=f"produce {self._log}")
+        self._logs.watch(self._log, self.stop)
+        return self._task
+
+    def stop(self, why: Stopped) -> None:
+        """End the log at once. Saying it twice, or too late, changes nothing."""
+        if self._stopped is None:
+            self._stopped = why
+            # Not before the task's first step: a task cancelled unstarted would end nothing.
+            asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None and not self._closing:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        ending: Ending
+        try:
+            ending = await self._produce()
+        except asyncio.CancelledError:
+            ending = self._ending_when_stopped()
+        except StreamapiError as error:
+            ending = Failed(error.problem(), self._usage())
+        except Exception:
+            logger.exception("producing %s failed", self._log)
+            ending = Failed(Internal("The server's log has the reason.").problem(), self._usage())
+        self._closing = True
+        gate_open = self._first_content is not None and self._attempt is not None
+        held_back = self._attempt.flush() if gate_open and self._attempt else []
+        try:
+            await self._write([*held_back, ending])
+        except Conflict:
+            logger.warning("%s has its ending from someone else", self._log)
+
+    async def _produce(self) -> Done:
+        attempt = self._attempt = await self._open()
+        self._first_content = time.monotonic()
+        async with aclosing(attempt):
+            try:
+                await self._write(attempt.first)
+                await self._pass_on(attempt)
+            except (UpstreamUnavailable, UpstreamRejected, ContextTooLong) as error:
+                raise UpstreamInterrupted(error.detail) from error
+        if attempt.finish is None:
+            raise UpstreamTruncated("The model's stream ended without saying that it was over.")
+        await self._write(attempt.flush())
+        return Done(
+            attempt.parser.result(), attempt.usage, attempt.finish, attempt.served, self._timings()
+        )
+
+    async def _pass_on(self, attempt: Attempt) -> None:
+        """The hot loop: a chunk in, its events out, nothing else."""
+        now, idle = asyncio.get_running_loop().time, self._patience.idle
+        end = now() + self._began + self._patience.total - time.monotonic()
+        try:
+            async with Deadline(min(idle, end - now())) as deadline:
+                async for chunk in attempt.stream:
+                    events = attempt.read(chunk)
+                    if events:
+                        await self._write(events)
+                    wait = idle if attempt.finish is None else AFTER_FINISH
+                    deadline.move(min(now() + wait, end))
+        except TimeoutError:
+            if attempt.finish is None:
+                raise UpstreamTimeout(
+                    "The model fell silent in the middle of its answer."
+                ) from None
+        except UpstreamUnavailable:
+            if attempt.finish is None:
+                raise
+
+    async def _open(self) -> Attempt:
+        """The attempt that came to its first content: of the first model, or of the next."""
+        budget = self._began + self._patience.first_content
+        *others, last = self._models
+        for model, successor in zip(others, self._models[1:], strict=True):
+            try:
+                return await self._try(model, budget)
+            except (*PASSING, ModelGone):
+                await self._write([Wait("fallback", 1, 0.0, successor.name)])
+        return await self._try(last, budget)
+
+    async def _try(self, model: Model, budget: float) -> Attempt:
+        async def say(state: tenacity.RetryCallState) -> None:
+            delay = round(state.upcoming_sleep, 3)
+            await self._write([Wait("retry", state.attempt_number + 1, delay, model.name)])
+
+        def enough(state: tenacity.RetryCallState) -> bool:
+            out_of_time = time.monotonic() + state.upcoming_sleep >= budget
+            return state.attempt_number >= self._patience.attempts or out_of_time
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(PASSING),
+            wait=self._back_off,
+            stop=enough,
+            before_sleep=say,
+            reraise=True,
+        )
+        return await retrying(self._ask, model, budget)
+
+    def _back_off(self, state: tenacity.RetryCallState) -> float:
+        """What the provider asks for, else exponential with full jitter."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, UpstreamUnavailable) and error.asked_wait is not None:
+            return error.asked_wait
+        return random.uniform(0, self._patience.backoff * 2 ** (state.attempt_number - 1))
+
+    async def _ask(self, model: Model, budget: float) -> Attempt:
+        attempt = self._attempt = Attempt(model, self._prompt, self._parser())
+        seconds = min(self._patience.attempt, budget - time.monotonic())
+        try:
+            async with Deadline(seconds):
+                await attempt.open()
+        except TimeoutError:
+            raise UpstreamTimeout("The model had not begun its answer in time.") from None
+        except BaseException:
+            await attempt.aclose()
+            raise
+        return attempt
+
+    async def _write(self, events: Sequence[Event]) -> None:
+        if events:
+            await self._logs.append(self._log, self._next, events)
+            self._next += len(events)
+
+    def _ending_when_stopped(self) -> Ending:
+        if self._stopped in ("caller", "disconnect"):
+            return Cancelled(self._stopped, self._usage())
+        error = ShuttingDown("The server ended while the answer was being written.")
+        return Failed(error.problem(), self._usage())
+
+    def _usage(self) -> Usage:
+        return self._attempt.usage if self._attempt is not None else Usage()
+
+    def _timings(self) -> Timings:
+        def since(moment: float) -> int:
+            return round((moment - self._began) * 1000)
+
+        first = None if self._first_content is None else since(self._first_content)
+        return Timings(0, first, since(time.monotonic()))
