@@ -1,0 +1,21 @@
+"""Text that breaks careless readers, woven into an otherwise normal answer.
+
+Line breaks of every kind (for readers that split lines as `str.splitlines`
+does), lines that look like Server-Sent Events, control characters, characters
+beyond UTF-16's first plane, half of a surrogate pair (which cannot be encoded
+as UTF-8), and markup that must never run.
+"""
+
+__all__ = ["HOSTILE"]
+
+HOSTILE = (
+    "carriage return\rline feed\nboth\r\n"
+    "line separator\u2028paragraph separator\u2029next line\u0085"
+    "vertical tab\x0bform feed\x0c"
+    + "".join(map(chr, [*range(0x01, 0x09), *range(0x0E, 0x20), 0x7F]))
+    + "\n\ndata: x\nevent: done\nid: 7\nretry: 1\n\n: comment\n\n"
+    "data: [DONE]\n\n"
+    "astral \U0001f600 \U0001d11e \U00020000, lone \ud800 surrogate\n"
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>\n"
+    '"quotes" \\backslashes\\ \ufeff {"error": {"code": 503}}\n'
+)

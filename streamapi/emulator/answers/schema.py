@@ -1,0 +1,209 @@
+"""Documents: JSON that obeys a schema, in Google's dialect or in JSON Schema.
+
+A small generator: it walks the schema and writes the simplest value that each
+place allows, about the topic where words are wanted. An array of objects with a
+`label` (enum) and a `score` (number) is taken for a classification and gets
+labels that fit. A schema may ask for its own recursion or for a million items:
+depth and nodes are bounded, and past a bound the shortest value is written.
+"""
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .essay import prose
+from .labels import rank
+from .topic import Topic
+
+__all__ = ["document"]
+
+MAX_DEPTH = 24
+MAX_NODES = 5_000
+
+FORMATS = {
+    "date-time": "2026-01-15T09:30:00Z",
+    "date": "2026-01-15",
+    "time": "09:30:00Z",
+    "email": "someone@example.com",
+    "uri": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+
+Schema = Mapping[str, Any]
+
+
+def document(
+    schema: Schema | None, topic: Topic, guide: str, dice: random.Random, aside: str = ""
+) -> Any:
+    """A document for the schema. An `aside` begins the first free string in it."""
+    if schema is None:
+        return {"topic": topic.title, "summary": aside + prose(topic, dice, 2)}
+    return _Writer(schema, topic, guide, dice, aside).value(schema, "", 0)
+
+
+@dataclass
+class _Writer:
+    """One document in the making."""
+
+    root: Schema
+    topic: Topic
+    guide: str
+    dice: random.Random
+    aside: str
+    nodes: int = field(default=0)
+
+    def value(self, schema: Any, name: str, depth: int) -> Any:
+        self.nodes += 1
+        schema = self._resolved(schema)
+        if "const" in schema:
+            return schema["const"]
+        if choices := _list(schema.get("enum")):
+            return self._choice(choices)
+        match _kind(schema):
+            case "object":
+                return self._object(schema, depth)
+            case "array":
+                return self._array(schema, name, depth)
+            case "number":
+                return _between(schema, 0.5)
+            case "integer":
+                return math.floor(_between({"maximum": 10, **schema}, 0.3))
+            case "boolean":
+                return True
+            case "null":
+                return None
+        return self._string(schema, name)
+
+    def _resolved(self, schema: Any) -> Schema:
+        """The schema behind references and alternatives."""
+        for _ in range(MAX_DEPTH):
+            if not isinstance(schema, dict):
+                return {}
+            options = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+            if isinstance(reference := schema.get("$ref"), str):
+                schema = _lookup(self.root, reference)
+            elif options := _list(options):
+                rest = [o for o in options if not isinstance(o, dict) or _kind(o) != "null"]
+                schema = (rest or options)[0]
+            else:
+                return schema
+        return {}
+
+    def _spent(self, depth: int) -> bool:
+        return depth > MAX_DEPTH or self.nodes > MAX_NODES
+
+    def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
+        properties = schema.get("properties")
+        if not isinstance(properties, dict) or self._spent(depth):
+            return {}
+        first = [name for name in _list(schema.get("propertyOrdering")) if name in properties]
+        names = dict.fromkeys([*first, *properties])
+        if depth > MAX_DEPTH // 3:
+            required = _list(schema.get("required"))
+            names = dict.fromkeys(name for name in names if name in required)
+        return {name: self.value(properties[name], name, depth + 1) for name in names}
+
+    def _array(self, schema: Schema, name: str, depth: int) -> list[Any]:
+        least = _count(schema.get("minItems"), 0)
+        most = _count(schema.get("maxItems"), max(least, 3))
+        item = self._resolved(schema.get("items"))
+        if labels := self._labels(item):
+            return self._classified(item, labels, least, _count(schema.get("maxItems"), 10_000))
+        count = least if depth > MAX_DEPTH // 3 else min(max(least, 3), most)
+        items: list[Any] = []
+        while len(items) < count and not self._spent(depth):
+            items.append(self.value(item, name, depth + 1))
+        return items
+
+    def _labels(self, item: Schema) -> list[str]:
+        """The labels of an item of a classification, or none."""
+        properties = item.get("properties")
+        if not isinstance(properties, dict) or "score" not in properties:
+            return []
+        names = _list(self._resolved(properties.get("label")).get("enum"))
+        return [name for name in names if isinstance(name, str)]
+
+    def _classified(self, item: Schema, labels: list[str], least: int, most: int) -> list[Any]:
+        """Labels with falling scores: those that fit, and others up to the least number."""
+        ranked = rank(labels, self.topic.subject, self.guide)
+        hits = sum(1 for _, shared in ranked if shared)
+        score = self._resolved(item["properties"]["score"])
+        items = []
+        for place, (label, shared) in enumerate(ranked[: min(max(hits, least), most)]):
+            entry = self._object(item, 1)
+            share = _confidence(place, shared, ranked[0][1])
+            items.append({**entry, "label": label, "score": _between(score, share)})
+        return items
+
+    def _choice(self, choices: list[Any]) -> Any:
+        names = [choice for choice in choices if isinstance(choice, str)]
+        if names != choices:
+            return choices[0]
+        best, shared = rank(names, self.topic.subject, self.guide)[0]
+        return best if shared else self.dice.choice(names)
+
+    def _string(self, schema: Schema, name: str) -> str:
+        if isinstance(form := schema.get("format"), str) and form in FORMATS:
+            return FORMATS[form]
+        aside, self.aside = self.aside, ""
+        short = {"title", "name", "topic", "subject", "heading"}
+        text = self.topic.title if name in short else prose(self.topic, self.dice, 1)
+        text = aside + text
+        least = min(_count(schema.get("minLength"), 0), 100_000)
+        while len(text) < least:
+            text += " " + prose(self.topic, self.dice, 3)
+        return text[: _count(schema.get("maxLength"), len(text))]
+
+
+def _confidence(place: int, shared: int, best: int) -> float:
+    """A score that falls with the place: over one half for what fits, well under for the rest."""
+    if shared:
+        return max(0.55, 0.6 + 0.35 * shared / (best + 1) - 0.02 * place)
+    return 0.4 * 0.6**place
+
+
+def _between(schema: Schema, share: float) -> float:
+    """A number at that share of the way from the schema's least to its most."""
+    low, high = _finite(schema.get("minimum")), _finite(schema.get("maximum"))
+    low = (0.0 if high is None else min(0.0, high)) if low is None else low
+    high = max(low, 1.0) if high is None else high
+    return round(min(max(low + (high - low) * share, low), high), 4)
+
+
+def _kind(schema: Schema) -> str:
+    kinds = schema.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else _list(kinds)
+    names = [kind.lower() for kind in kinds if isinstance(kind, str)]
+    for name in names:
+        if name != "null":
+            return name
+    if names:
+        return "null"
+    return "object" if "properties" in schema else "array" if "items" in schema else "string"
+
+
+def _lookup(root: Schema, reference: str) -> Any:
+    place: Any = root
+    for step in reference.removeprefix("#").strip("/").split("/"):
+        place = place.get(step) if isinstance(place, dict) else None
+    return place
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15:
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _count(value: Any, default: int) -> int:
+    """A count, which protobuf writes as a string."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:9])
+    number = _finite(value)
+    return default if number is None else max(0, int(number))

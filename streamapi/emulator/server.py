@@ -1,0 +1,245 @@
+"""The emulator: a web server that answers as Gemini's REST API does.
+
+A call is refused, or it becomes an `Ask`; an answer is composed for it; a
+script is made of the answer, by a fault where one is asked for; and the script
+is played. Each of these steps has a module, this one is their order.
+"""
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from . import markers
+from .answers import Answer, compose
+from .control import Control
+from .faults import Order
+from .ledger import Call, Ledger
+from .markers import Markers
+from .models import MODELS, Model, find
+from .request import Ask, decode, parse, parse_count
+from .script import Act, Reply
+from .stage import Stage
+from .wire import ARRAY, SSE, Refusal, encode
+
+__all__ = ["CHUNK_CHARS", "PACE", "Emulator", "run"]
+
+#: Seconds between chunks.
+PACE = 0.02
+#: Characters in a chunk.
+CHUNK_CHARS = 24
+#: Google's bound for the body of a request.
+MAX_BODY = 20_971_520
+#: A burst of connections waits here to be accepted instead of being refused.
+BACKLOG = 2_048
+#: Calls are cancelled at a close; this is for what aiohttp still has to write.
+SHUTDOWN_TIMEOUT = 0.1
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Emulator:
+    """Gemini's REST API with a script in place of a model.
+
+    `async with Emulator() as emulator:` serves it on a free port of loopback,
+    inside the running event loop; `emulator.url` is what to give to a client.
+    """
+
+    def __init__(self, pace: float = PACE, chunk_chars: int = CHUNK_CHARS) -> None:
+        self.pace = pace
+        self.chunk_chars = chunk_chars
+        self.host = ""
+        self.port = 0
+        self._ledger = Ledger()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen. Port 0 takes a free one."""
+        runner = web.AppRunner(
+            self._app(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_TIMEOUT,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self.host, self.port = runner.addresses[0][:2]
+
+    async def close(self) -> None:
+        """End every call and stop listening."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        for task in self._tasks:
+            task.cancel()
+        await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[_google_errors], client_max_size=MAX_BODY)
+        app.add_routes(Control(self._ledger).routes())
+        models = "/v1beta/models"
+        app.add_routes(
+            [
+                web.get(models, self._list),
+                web.get(models + "/{model:[^/:]+}", self._get),
+                web.post(models + "/{model:[^/:]+}:countTokens", self._count),
+                web.post(models + "/{model:[^/:]+}:{method:generateContent}", self._generate),
+                web.post(models + "/{model:[^/:]+}:{method:streamGenerateContent}", self._generate),
+            ]
+        )
+        return app
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        _identify(request)
+        return _json({"models": [model.resource() for model in MODELS.values()]})
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        _identify(request)
+        return _json(find(request.match_info["model"], "getModel").resource())
+
+    async def _count(self, request: web.Request) -> web.StreamResponse:
+        _identify(request)
+        find(request.match_info["model"], "countTokens")
+        count = parse_count(decode(await request.read()))
+        details = [{"modality": "TEXT", "tokenCount": count}]
+        return _json({"totalTokens": count, "promptTokensDetails": details})
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        """One model call, entered in the ledger from its first line to its end."""
+        name, method = request.match_info["model"], request.match_info["method"]
+        call = self._ledger.begin(name, method, request.headers.get("x-goog-api-key", ""))
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            answer = await self._play(request, call)
+        except asyncio.CancelledError:
+            self._ledger.end(call, "closed" if request.transport else "client_left")
+            raise
+        except ConnectionError:  # a write met the leaving client before the cancellation did
+            self._ledger.end(call, "client_left")
+            return web.Response()
+        except BaseException:
+            self._ledger.end(call, "finished")
+            raise
+        finally:
+            self._tasks.discard(task)
+        self._ledger.end(call, "fault" if call.fault else "finished")
+        return answer
+
+    async def _play(self, request: web.Request, call: Call) -> web.StreamResponse:
+        _identify(request)
+        model = find(call.model, call.method)
+        ask = parse(decode(await request.read()), model)
+        call.prompt = ask.prompt[:2000]
+        wishes = _markers(ask.prompt)
+        order = self._ledger.fault(ask.prompt, wishes)
+        pace = self.pace if wishes.pace is None else wishes.pace
+        stage = Stage(request, call, pace, bool(order and order.fault.bytewise))
+        acts = self._script(ask, model, wishes, order)
+        if order:
+            call.fault = order.fault.name
+        if call.method == "generateContent":
+            return await stage.whole(acts)
+        return await stage.stream(acts, SSE if request.query.get("alt") == "sse" else ARRAY)
+
+    def _script(
+        self, ask: Ask, model: Model, wishes: Markers, order: Order | None
+    ) -> Iterator[Act]:
+        hostile = bool(order and order.fault.hostile)
+        thinks = ask.config.include_thoughts or bool(order and order.fault.thinks)
+        answer: Answer = compose(ask, words=wishes.words, hostile=hostile, thinks=thinks)
+        size = wishes.chunk or self.chunk_chars
+        text = answer.text
+        reply = Reply(
+            model=model.id,
+            id=secrets.token_urlsafe(16),
+            prompt_tokens=ask.tokens,
+            thoughts=answer.thoughts,
+            pieces=[text[at : at + size] for at in range(0, len(text), size)],
+            finish=answer.finish,
+            escaped=hostile,
+        )
+        return order.play(reply) if order else reply.whole()
+
+
+def run(
+    host: str = "127.0.0.1", port: int = 0, pace: float = PACE, chunk_chars: int = CHUNK_CHARS
+) -> None:
+    """Serve until SIGINT or SIGTERM, having printed the URL as one line."""
+    asyncio.run(_serve(Emulator(pace, chunk_chars), host, port))
+
+
+async def _serve(emulator: Emulator, host: str, port: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await emulator.start(host, port)
+    print(emulator.url, flush=True)
+    await stop.wait()
+    await emulator.close()
+
+
+@web.middleware
+async def _google_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refusals, and aiohttp's own, in Google's shape."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return refusal.response()
+    except web.HTTPRequestEntityTooLarge:
+        message = f"Request payload size exceeds the limit: {MAX_BODY} bytes."
+        return Refusal(400, message).response()
+    except web.HTTPException as error:
+        return Refusal(error.status, error.reason).response()
+
+
+def _identify(request: web.Request) -> None:
+    if not request.headers.get("x-goog-api-key", "").strip():
+        raise Refusal(
+            403,
+            "Method doesn't allow unregistered callers (callers without established identity). "
+            "Please use API Key or other form of API consumer identity to call this API.",
+        )
+
+
+def _markers(prompt: str) -> Markers:
+    try:
+        return markers.read(prompt)
+    except ValueError as error:
+        raise Refusal(400, str(error)) from None
+
+
+def _json(value: Any) -> web.Response:
+    answer = web.Response(body=encode(value))
+    answer.headers["Content-Type"] = "application/json; charset=UTF-8"
+    return answer
