@@ -1,0 +1,184 @@
+/**
+ * Markdown as it streams: text in, a flat list of blocks out. Pure, no DOM.
+ *
+ * Only the end of the list ever changes, so a reader redraws only what `push`
+ * says is new. A line that is not complete is shown as if it were, and taken
+ * back when more of it comes.
+ */
+
+/**
+ * @typedef {object} Block
+ * @property {'paragraph'|'heading'|'item'|'quote'|'code'|'rule'} kind
+ * @property {string} text
+ * @property {boolean} [joined] goes on in the element of the block before it
+ */
+
+/** No block grows past this, so redrawing the last one stays cheap. Code only ever appends. */
+const LONG = 4000;
+
+export class Blocks {
+  /** @type {Block[]} */
+  list = [];
+  #tail = '';
+  #fence = null;
+  #gap = true;
+  #midLine = false;
+  #undo = null;
+
+  /**
+   * @param {string} text
+   * @returns {number} the index of the first block that may have changed
+   */
+  push(text) {
+    this.#takeBack();
+    const from = Math.max(0, this.list.length - 1);
+    const lines = (this.#tail + text).split('\n');
+    this.#tail = lines.pop();
+    for (const line of lines) {
+      this.#line(line.replace(/\r$/, ''), false);
+      this.#midLine = false;
+    }
+    if (this.#tail.length > LONG) {
+      const cut = this.#tail.lastIndexOf(' ') + 1 || this.#tail.length;
+      this.#line(this.#tail.slice(0, cut), false);
+      this.#tail = this.#tail.slice(cut);
+      this.#midLine = true;
+    }
+    const last = this.list.at(-1);
+    this.#undo = { length: this.list.length, last: last && { ...last }, fence: this.#fence, gap: this.#gap };
+    if (this.#tail) this.#line(this.#tail, true);
+    return from;
+  }
+
+  #takeBack() {
+    if (!this.#undo) return;
+    const { length, last, fence, gap } = this.#undo;
+    this.list.length = length;
+    if (last) this.list[length - 1] = last;
+    this.#fence = fence;
+    this.#gap = gap;
+  }
+
+  #line(line, partial) {
+    if (this.#midLine && this.list.length) return this.#append('', line);
+    if (this.#fence) return this.#codeLine(line, partial);
+    // A beginning that may yet become a fence, a heading, a rule or an item is not shown.
+    if (partial && /^\s*(`{1,2}|~{1,2}|#{1,6}|[-*_+]{1,2}|\d{1,9}[.)]?|>)?\s*$/.test(line)) return;
+    if (!line.trim()) return void (this.#gap = true);
+    this.#textLine(line);
+    this.#gap = false;
+  }
+
+  #codeLine(line, partial) {
+    const mark = line.trim();
+    if (mark && mark === this.#fence.char.repeat(mark.length)) {
+      if (mark.length >= this.#fence.length) return void (this.#fence = null);
+      if (partial) return;
+    }
+    if (partial && !mark) return;
+    const block = this.list.at(-1);
+    const indent = Math.min(this.#fence.indent, line.search(/\S|$/));
+    block.text += (block.empty ? '' : '\n') + line.slice(indent);
+    block.empty = false;
+  }
+
+  #textLine(line) {
+    const fence = /^(\s{0,12})(`{3,}|~{3,})\s*([^`]*)$/.exec(line);
+    if (fence) {
+      this.#fence = { char: fence[2][0], length: fence[2].length, indent: fence[1].length };
+      return this.list.push({ kind: 'code', lang: fence[3].trim().split(/\s/)[0], text: '', empty: true });
+    }
+    const heading = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/.exec(line);
+    if (heading) return this.list.push({ kind: 'heading', level: heading[1].length, text: heading[2] });
+    if (/^ {0,3}([-*_])(\s*\1){2,}\s*$/.test(line)) return this.list.push({ kind: 'rule', text: '' });
+    const item = /^(\s*)([-*+]|(\d{1,9})[.)])\s+(.*)$/.exec(line);
+    if (item) return this.list.push({ kind: 'item', depth: this.#depth(item[1]), number: item[3] ? Number(item[3]) : null, text: item[4] });
+    const quote = /^ {0,3}>\s?(.*)$/.exec(line);
+    const last = this.list.at(-1);
+    if (quote) return last?.kind === 'quote' && !this.#gap ? this.#append('\n', quote[1]) : this.list.push({ kind: 'quote', text: quote[1] });
+    if (!this.#gap && ['paragraph', 'item', 'quote'].includes(last?.kind)) return this.#append('\n', line.trim());
+    if (this.#gap && last?.kind === 'item' && /^\s{2,}/.test(line)) return this.list.push({ ...last, joined: true, paragraph: true, text: line.trim() });
+    this.list.push({ kind: 'paragraph', text: line });
+  }
+
+  #depth(indent) {
+    const last = this.list.at(-1);
+    const most = last?.kind === 'item' ? last.depth + 1 : 0;
+    return Math.min(Math.floor(indent.replace(/\t/g, '    ').length / 2), most);
+  }
+
+  #append(separator, text) {
+    const last = this.list.at(-1);
+    if (last.kind === 'code' || last.text.length < LONG) last.text += separator + text;
+    else this.list.push({ ...last, joined: true, paragraph: false, text: separator + text });
+  }
+}
+
+/** @typedef {{kind: 'text'|'code', text: string} | {kind: 'em'|'strong', children: Span[]}} Span */
+
+/**
+ * Emphasis, strong emphasis and code within a line. Links stay text: where a
+ * model points is for the reader to see before anything is clicked.
+ * @param {string} text
+ * @returns {Span[]}
+ */
+export function inline(text, depth = 0) {
+  const spans = [];
+  let plain = '';
+  const flush = () => {
+    if (plain) spans.push({ kind: 'text', text: plain });
+    plain = '';
+  };
+  for (let at = 0; at < text.length; ) {
+    const found = special(text, at, depth);
+    if (!found) plain += text[at++];
+    else if (found.escaped) {
+      plain += found.escaped;
+      at = found.end;
+    } else {
+      flush();
+      spans.push(found.span);
+      at = found.end;
+    }
+  }
+  flush();
+  return spans;
+}
+
+function special(text, at, depth) {
+  const char = text[at];
+  if (char === '\\' && /[\\`*_{}[\]()#+\-.!>~|]/.test(text[at + 1] ?? '')) return { escaped: text[at + 1], end: at + 2 };
+  if (char === '`') return codeSpan(text, at);
+  if ((char === '*' || char === '_') && depth < 4) return emphasis(text, at, char, depth);
+  return null;
+}
+
+function codeSpan(text, at) {
+  let length = 1;
+  while (text[at + length] === '`') length += 1;
+  const mark = '`'.repeat(length);
+  for (let end = text.indexOf(mark, at + length); end >= 0; end = text.indexOf(mark, end)) {
+    let run = length;
+    while (text[end + run] === '`') run += 1;
+    if (run === length) return { span: { kind: 'code', text: text.slice(at + length, end).replace(/^ (.*[^ ].*) $/, '$1') }, end: end + length };
+    end += run;
+  }
+  return { escaped: mark, end: at + length };
+}
+
+function emphasis(text, at, char, depth) {
+  let run = 1;
+  while (text[at + run] === char) run += 1;
+  const word = /[\p{L}\p{N}]/u;
+  const stays = { escaped: text.slice(at, at + run), end: at + run };
+  if (run > 3 || !/\S/.test(text[at + run] ?? '') || (char === '_' && word.test(text[at - 1] ?? ''))) return stays;
+  const mark = char.repeat(run);
+  for (let end = text.indexOf(mark, at + run + 1); end >= 0; end = text.indexOf(mark, end + 1)) {
+    if (/\s/.test(text[end - 1]) || text[end + run] === char || text[end - 1] === char) continue;
+    if (char === '_' && word.test(text[end + run] ?? '')) continue;
+    const children = inline(text.slice(at + run, end), depth + 1);
+    const span = run === 2 ? { kind: 'strong', children } : { kind: 'em', children };
+    return { span: run === 3 ? { kind: 'strong', children: [span] } : span, end: end + run };
+  }
+  return stays;
+}

@@ -1,0 +1,143 @@
+/**
+ * The clock of a run: state, time to the first token, speed, events, and the
+ * tape, on which every event is a tick at the moment it came.
+ */
+
+import { byId } from './dom.js';
+
+const STATES = {
+  idle: 'Ready', connecting: 'Connecting', open: 'Waiting', streaming: 'Streaming', reconnecting: 'Reconnecting',
+  stopping: 'Stopping', done: 'Done', failed: 'Failed', cancelled: 'Stopped',
+};
+const LIVE = ['connecting', 'open', 'streaming', 'reconnecting', 'stopping'];
+
+export class Meter {
+  #began = 0;
+  #ended = 0;
+  #first = 0;
+  #last = 0;
+  #content = 0;
+  #tokens = 0;
+  #ticks = [];
+  #gaps = [];
+
+  state = 'idle';
+  events = 0;
+
+  constructor() {
+    this.tape = byId('tape');
+    this.tick = () => {
+      this.draw();
+      if (LIVE.includes(this.state)) requestAnimationFrame(this.tick);
+    };
+    new ResizeObserver(() => this.draw()).observe(this.tape);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
+  }
+
+  start() {
+    this.#began = performance.now();
+    this.#ended = this.#first = this.#last = this.#content = this.#tokens = this.events = 0;
+    this.#ticks = [];
+    this.#gaps = [];
+    this.set('connecting');
+    requestAnimationFrame(this.tick);
+  }
+
+  /** Milliseconds since the run began. */
+  get elapsed() {
+    return this.#began ? (this.#ended || performance.now()) - this.#began : 0;
+  }
+
+  set(state) {
+    this.state = state;
+    byId('state').textContent = STATES[state];
+    document.documentElement.dataset.state = state;
+    if (!LIVE.includes(state) && !this.#ended) this.#ended = performance.now();
+    this.draw();
+  }
+
+  event({ type, data }) {
+    const content = type === 'delta' || type === 'label';
+    const now = this.elapsed;
+    this.events += 1;
+    const kind = content ? (data.part === 'thought' ? 'thought' : 'content') : type === 'wait' ? 'wait' : 'mark';
+    this.#ticks.push({ at: now, kind });
+    this.resumed();
+    if (!content) return;
+    this.#content += 1;
+    this.#last = now;
+    if (!this.#first) this.#first = now;
+  }
+
+  lost() {
+    if (!this.#gaps.length || this.#gaps.at(-1).to) this.#gaps.push({ from: this.elapsed, to: 0 });
+  }
+
+  resumed() {
+    const gap = this.#gaps.at(-1);
+    if (gap && !gap.to) gap.to = this.elapsed;
+  }
+
+  /** At the end the provider's own count replaces events per second. */
+  finish(tokens) {
+    this.#tokens = tokens ?? 0;
+    this.draw();
+  }
+
+  draw() {
+    const span = this.#last - this.#first;
+    const counted = this.#tokens || this.#content - 1;
+    write('figure-first', this.#first ? seconds(this.#first) : '–');
+    write('figure-speed', this.#content > 2 && span > 50 ? String(Math.round((counted / span) * 1000)) : '–');
+    write('figure-speed-unit', this.#tokens ? 'tokens/s' : 'events/s');
+    write('figure-events', String(this.events));
+    write('figure-elapsed', this.#began ? seconds(this.elapsed) : '–');
+    this.#drawTape();
+  }
+
+  #drawTape() {
+    const { tape } = this;
+    const scale = devicePixelRatio || 1;
+    const width = tape.clientWidth;
+    const height = tape.clientHeight;
+    if (tape.width !== Math.round(width * scale)) tape.width = Math.round(width * scale);
+    if (tape.height !== Math.round(height * scale)) tape.height = Math.round(height * scale);
+    const paper = tape.getContext('2d');
+    paper.setTransform(scale, 0, 0, scale, 0, 0);
+    paper.clearRect(0, 0, width, height);
+    const style = getComputedStyle(tape);
+    const ink = (name) => style.getPropertyValue(`--tape-${name}`).trim();
+    const across = Math.max(this.elapsed, 2000);
+    const x = (at) => 2 + (at / across) * (width - 4);
+    paper.fillStyle = ink('gap');
+    for (const { from, to } of this.#gaps) paper.fillRect(x(from), 0, Math.max(2, x(to || this.elapsed) - x(from)), height);
+    for (const [kind, column] of columns(this.#ticks, x)) {
+      paper.fillStyle = ink(kind);
+      for (const [at, count] of column) {
+        const tall = kind === 'content' || kind === 'thought' ? Math.min(height, 10 + 4 * Math.log2(1 + count)) : height;
+        paper.fillRect(at, height - tall, 1.5, tall);
+      }
+    }
+  }
+}
+
+/** Ticks by kind and pixel: ten thousand events are a few hundred marks. */
+function columns(ticks, x) {
+  const kinds = new Map();
+  for (const { at, kind } of ticks) {
+    if (!kinds.has(kind)) kinds.set(kind, new Map());
+    const column = Math.round(x(at) / 2) * 2;
+    const counts = kinds.get(kind);
+    counts.set(column, (counts.get(column) ?? 0) + 1);
+  }
+  return kinds;
+}
+
+export function seconds(milliseconds) {
+  return milliseconds < 100_000 ? (milliseconds / 1000).toFixed(2) : (milliseconds / 1000).toFixed(0);
+}
+
+function write(id, text) {
+  const node = byId(id);
+  if (node.textContent !== text) node.textContent = text;
+}

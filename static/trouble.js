@@ -1,0 +1,62 @@
+/** Errors, as a person would want them: what happened, what to do, and a way to do it. */
+
+import { el } from './dom.js';
+import { ApiError } from './problem.js';
+
+/** What helps, by code. Where there is nothing to add, the server's own words stand alone. */
+const ADVICE = {
+  unauthenticated: 'Enter a key in the field above the request.',
+  key_expired: 'Enter a key that is still valid.',
+  invalid_request: 'Mend the fields marked in the form and run again.',
+  model_not_found: 'Choose another model under Options, or leave it at the default.',
+  context_too_long: 'Shorten the text, or choose a model that takes more.',
+  content_blocked: 'The provider’s safety system stopped this. Rephrase the request.',
+  too_large: 'Shorten the request.',
+  uri_too_long: 'A GET carries 8,000 characters. Take one of the POST doors.',
+  rate_limited: 'Wait a moment, then try again.',
+  too_many_streams: 'Let another stream end first.',
+  upstream_unavailable: 'The provider did not answer, and retries were used up. Try again shortly.',
+  upstream_timeout: 'The provider fell silent. Try again, or ask for less.',
+  upstream_interrupted: 'The provider broke off. What had arrived is kept above; trying again starts anew.',
+  upstream_truncated: 'The answer stopped without an ending, so it may be incomplete.',
+  upstream_rejected: 'The provider refused the request. If it persists, this server’s set-up is at fault.',
+  model_output_invalid: 'The model answered outside the rules. Trying again usually helps.',
+  generation_expired: 'The log of this generation is gone. Run it again.',
+  overloaded: 'Wait a moment, then try again.',
+  shutting_down: 'The server is restarting. Try again in a moment.',
+};
+
+/**
+ * @param {Error} error
+ * @param {{homeless?: object[], again: () => void}} more `homeless`: field errors without a field
+ */
+export function troubleCard(error, { homeless = [], again }) {
+  const api = error instanceof ApiError ? error : null;
+  const detail = api ? api.detail : error.message;
+  const advice = api ? ADVICE[api.code] : 'Check that the server is running and the network is there.';
+  const facts = api ? [api.status || null, api.code, api.requestId && `request ${api.requestId}`].filter(Boolean).join(' · ') : '';
+  const list = homeless.map(({ detail, pointer }) => el('li', { textContent: pointer ? `${pointer}: ${detail}` : detail }));
+  return el('div', { class: 'trouble', role: 'alert', 'data-code': api?.code ?? 'connection_lost' },
+    el('h3', { textContent: api?.title || (api ? 'The request failed' : 'Connection lost') }),
+    detail ? el('p', { textContent: detail }) : null,
+    list.length ? el('ul', {}, ...list) : null,
+    advice && advice !== detail ? el('p', { class: 'advice', textContent: advice }) : null,
+    facts ? el('p', { class: 'small', textContent: facts }) : null,
+    !api || api.retryable ? againButton(api?.retryAfter ?? 0, again) : null,
+  );
+}
+
+function againButton(wait, again) {
+  const button = el('button', { type: 'button', id: 'again', textContent: 'Try again' });
+  button.addEventListener('click', again);
+  let left = Math.ceil(wait);
+  const count = () => {
+    button.disabled = left > 0;
+    button.textContent = left > 0 ? `Try again in ${left} s` : 'Try again';
+    left -= 1;
+    // Gone from the page is gone for the clock.
+    if (left >= 0) setTimeout(() => button.isConnected && count(), 1000);
+  };
+  count();
+  return button;
+}

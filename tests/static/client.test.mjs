@@ -1,0 +1,177 @@
+// The story of a reader: asked, dropped, resumed, cancelled, refused. Against a
+// small server in this process that keeps one log.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { ApiError, ConnectionLost, StreamAPI, backoff } from '../../static/streamapi.js';
+import { toQuery } from '../../static/doors.js';
+
+const LOG = [
+  ['start', { generation: 'gen_a', task: 'text', model: 'm', created: '' }],
+  ...Array.from('hello world', (text) => ['delta', { text, part: 'text' }]),
+  ['done', { id: 'gen_a', status: 'done' }],
+];
+const frame = ([type, data], n) => `event: ${type}\nid: gen_a.${n}\ndata: ${JSON.stringify(data)}\n\n`;
+
+/** A server whose every answer is cut after `perConnection` events. */
+async function serve(t, { perConnection = 100, refuse = () => null } = {}) {
+  const seen = [];
+  const server = http.createServer((request, response) => {
+    seen.push({ method: request.method, url: request.url, headers: request.headers });
+    const problem = refuse(seen.length, request);
+    if (problem) {
+      response.writeHead(problem.status, { 'Content-Type': 'application/problem+json' });
+      return response.end(JSON.stringify(problem));
+    }
+    if (request.headers.prefer) {
+      response.writeHead(202, { Location: '/v1/generations/gen_a' });
+      return response.end(JSON.stringify({ id: 'gen_a' }));
+    }
+    const after = Number((request.headers['last-event-id'] ?? '.0').split('.')[1]);
+    response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Generation-Id': 'gen_a' });
+    response.write('retry: 1\n\n');
+    // From one before: a server that repeats itself must not make the client do so.
+    for (let n = Math.max(1, after); n <= Math.min(after + perConnection, LOG.length); n += 1) response.write(frame(LOG[n - 1], n));
+    setTimeout(() => (perConnection < 100 ? response.destroy() : response.end()), 5);
+  });
+  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+  t.after(() => (server.closeAllConnections(), server.close()));
+  return { seen, api: new StreamAPI({ baseUrl: `http://127.0.0.1:${server.address().port}` }) };
+}
+
+async function collect(stream) {
+  const events = [];
+  for await (const event of stream) events.push(event);
+  return events;
+}
+
+for (const door of ['post', 'follow']) {
+  test(`a stream by ${door} yields the whole log`, async (t) => {
+    const { api } = await serve(t);
+    const stream = api.stream('text', { prompt: 'x' }, { door });
+    const events = await collect(stream);
+    assert.deepEqual(events.map((event) => event.n), LOG.map((_, index) => index + 1));
+    assert.equal(stream.generation, 'gen_a');
+    assert.equal(events.at(-1).type, 'done');
+  });
+
+  test(`a stream by ${door} that is cut again and again resumes, nothing twice, nothing missing`, async (t) => {
+    const { api, seen } = await serve(t, { perConnection: 2 });
+    const states = [];
+    const stream = api.stream('text', { prompt: 'x' }, { door, onState: (change) => states.push(change) });
+    const events = await collect(stream);
+    assert.deepEqual(events.map((event) => event.n), LOG.map((_, index) => index + 1));
+    assert.equal(events.filter((event) => event.type === 'delta').map((event) => event.data.text).join(''), 'hello world');
+    assert.equal(seen.filter((request) => request.method === 'POST').length, 1);
+    assert.ok(states.some((change) => change.state === 'reconnecting' && change.after === 2));
+    assert.equal(seen.at(-1).headers['last-event-id'], 'gen_a.12');
+  });
+}
+
+test('a drop is resumed', async (t) => {
+  const { api, seen } = await serve(t);
+  const stream = api.stream('text', { prompt: 'x' });
+  const positions = [];
+  for await (const event of stream) {
+    positions.push(event.n);
+    if (event.n === 5) stream.drop();
+  }
+  assert.deepEqual(positions, LOG.map((_, index) => index + 1));
+  assert.ok(seen.length >= 1);
+});
+
+test('lost before the first event: the same POST with the same key joins', async (t) => {
+  const { api, seen } = await serve(t, { perConnection: 0 });
+  await assert.rejects(collect(api.stream('text', { prompt: 'x' }, { maxAttempts: 1 })), ConnectionLost);
+  assert.equal(seen[0].method, 'POST');
+  assert.match(seen[0].headers['idempotency-key'], /^[0-9a-f]{32}$/);
+});
+
+test('a refusal throws the problem', async (t) => {
+  const { api } = await serve(t, {
+    refuse: () => ({ status: 422, code: 'invalid_request', title: 'No', detail: 'Why', errors: [{ pointer: '/prompt', detail: 'Empty' }] }),
+  });
+  for (const ask of [() => api.answer('text', {}), () => collect(api.stream('text', {})), () => collect(api.stream('text', {}, { door: 'follow' }))]) {
+    await assert.rejects(ask(), (error) => {
+      assert.ok(error instanceof ApiError);
+      assert.equal(error.status, 422);
+      assert.equal(error.errors[0].pointer, '/prompt');
+      return true;
+    });
+  }
+});
+
+test('a retryable refusal of the first request is not repeated by the client', async (t) => {
+  const { api, seen } = await serve(t, { refuse: () => ({ status: 503, code: 'overloaded', retryable: true }) });
+  await assert.rejects(collect(api.stream('text', {})), ApiError);
+  assert.equal(seen.length, 1);
+});
+
+test('a retryable refusal of a reconnection is waited out; a final one is not', async (t) => {
+  const busy = (count) => (count === 2 ? { status: 503, code: 'overloaded', retryable: true, retry_after: 0.01 } : null);
+  const patient = await serve(t, { perConnection: 8, refuse: busy });
+  assert.equal((await collect(patient.api.stream('text', {}))).at(-1).type, 'done');
+  const gone = await serve(t, { perConnection: 8, refuse: (count) => (count === 2 ? { status: 410, code: 'generation_expired' } : null) });
+  await assert.rejects(collect(gone.api.stream('text', {})), (error) => error.code === 'generation_expired');
+});
+
+test('a proxy page is an error too', async (t) => {
+  const api = new StreamAPI({ baseUrl: 'http://x.test', fetch: async () => new Response('<html>', { status: 502, headers: { 'Retry-After': '3' } }) });
+  await assert.rejects(api.answer('text', {}), (error) => error.retryable && error.retryAfter === 3 && error.status === 502);
+});
+
+test('the signal leaves the stream', async (t) => {
+  const { api } = await serve(t);
+  const leaving = new AbortController();
+  await assert.rejects(async () => {
+    for await (const event of api.stream('text', {}, { signal: leaving.signal })) if (event.n === 3) leaving.abort(new Error('left'));
+  }, /left/);
+});
+
+test('a WebSocket resumes with the position it has seen', async () => {
+  const sent = [];
+  class Socket {
+    readyState = 1;
+    constructor() {
+      setTimeout(() => this.onopen(), 0);
+    }
+    send(text) {
+      const message = JSON.parse(text);
+      sent.push(message);
+      const after = message.after ?? 0;
+      const upto = message.type === 'start' ? 4 : LOG.length;
+      queueMicrotask(() => {
+        for (let n = after + 1; n <= upto; n += 1) this.onmessage({ data: JSON.stringify({ type: LOG[n - 1][0], generation: 'gen_a', n, ...LOG[n - 1][1] }) });
+        if (upto < LOG.length) this.onclose({ code: 1006, reason: '' });
+      });
+    }
+    close() {}
+  }
+  const api = new StreamAPI({ baseUrl: 'http://x.test', key: 'sk', WebSocket: Socket });
+  Socket.prototype.send = ((send) => function (text) {
+    if (JSON.parse(text).type === 'auth') sent.push(JSON.parse(text));
+    else send.call(this, text);
+  })(Socket.prototype.send);
+  const events = await collect(api.stream('text', { prompt: 'x' }, { door: 'websocket' }));
+  assert.deepEqual(events.map((event) => event.n), LOG.map((_, index) => index + 1));
+  assert.deepEqual(sent.map((message) => message.type), ['auth', 'start', 'auth', 'resume']);
+  assert.equal(sent[3].after, 4);
+  assert.equal(events[1].data.text, 'h');
+});
+
+test('an EventSource gets plain parameters and a key of its own', () => {
+  const query = new URLSearchParams(toQuery({ text: 'a b', labels: ['x', 'y'], multi_label: true, model: null }, 'k'));
+  assert.deepEqual(query.getAll('labels'), ['x', 'y']);
+  assert.equal(query.get('multi_label'), 'true');
+  assert.equal(query.get('idempotency_key'), 'k');
+  assert.equal(query.has('model'), false);
+  assert.throws(() => toQuery({ labels: [{ name: 'x' }] }), (error) => error.errors[0].pointer === '/labels');
+});
+
+test('waits grow from what the server asked for, and never undercut it', () => {
+  assert.equal(backoff(1, 2000, () => 0), 2000);
+  assert.equal(backoff(3, 2000, () => 0), 8000);
+  assert.equal(backoff(20, 2000, () => 0), 30000);
+  assert.equal(backoff(1, 60000, () => 0), 60000);
+  assert.ok(backoff(1, null, () => 0.99) < 700);
+});
