@@ -223,6 +223,7 @@ document.addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) start();
   if (event.key === 'Escape') stop();
 });
+if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('run-key').textContent = '⌘ ↵';
 showFacts();
 banner();
 load();

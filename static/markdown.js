@@ -123,62 +123,77 @@ export class Blocks {
  * @returns {Span[]}
  */
 export function inline(text, depth = 0) {
+  const codes = codeSpans(text);
+  // Emphasis neither ends inside code nor at an escaped mark.
+  let mask = text.replace(/\\[\\`*_]/g, 'xx');
+  for (const [from, { to }] of codes) mask = mask.slice(0, from) + 'x'.repeat(to - from) + mask.slice(to);
+  const reading = { text, mask, codes, depth, hopeless: new Set() };
   const spans = [];
   let plain = '';
-  const flush = () => {
-    if (plain) spans.push({ kind: 'text', text: plain });
-    plain = '';
-  };
   for (let at = 0; at < text.length; ) {
-    const found = special(text, at, depth);
-    if (!found) plain += text[at++];
-    else if (found.escaped) {
-      plain += found.escaped;
-      at = found.end;
-    } else {
-      flush();
+    const found = special(reading, at);
+    if (!found.span) plain += found.text;
+    else {
+      if (plain) spans.push({ kind: 'text', text: plain });
+      plain = '';
       spans.push(found.span);
-      at = found.end;
     }
+    at = found.to;
   }
-  flush();
+  if (plain) spans.push({ kind: 'text', text: plain });
   return spans;
 }
 
-function special(text, at, depth) {
+function special(reading, at) {
+  const { text, codes, depth } = reading;
   const char = text[at];
-  if (char === '\\' && /[\\`*_{}[\]()#+\-.!>~|]/.test(text[at + 1] ?? '')) return { escaped: text[at + 1], end: at + 2 };
-  if (char === '`') return codeSpan(text, at);
-  if ((char === '*' || char === '_') && depth < 4) return emphasis(text, at, char, depth);
-  return null;
+  if (codes.has(at)) return codes.get(at);
+  if (char === '\\' && /[\\`*_{}[\]()#+\-.!>~|]/.test(text[at + 1] ?? '')) return { text: text[at + 1], to: at + 2 };
+  if ((char === '*' || char === '_') && depth < 4) return emphasis(reading, at, char);
+  return { text: char, to: at + 1 };
 }
 
-function codeSpan(text, at) {
-  let length = 1;
-  while (text[at + length] === '`') length += 1;
-  const mark = '`'.repeat(length);
-  for (let end = text.indexOf(mark, at + length); end >= 0; end = text.indexOf(mark, end)) {
-    let run = length;
-    while (text[end + run] === '`') run += 1;
-    if (run === length) return { span: { kind: 'code', text: text.slice(at + length, end).replace(/^ (.*[^ ].*) $/, '$1') }, end: end + length };
-    end += run;
+/** All code spans, by where they begin: a run of backticks up to the next run of that length. */
+function codeSpans(text) {
+  const runs = [...text.matchAll(/(\\*)(`+)/g)].map(({ index, 1: slashes, 2: ticks }) => {
+    const escaped = slashes.length % 2;
+    return { from: index + slashes.length + escaped, length: ticks.length - escaped };
+  });
+  const spans = new Map();
+  const hopeless = new Set();
+  for (let open = 0; open < runs.length; open += 1) {
+    const { from, length } = runs[open];
+    if (!length || hopeless.has(length)) continue;
+    const close = runs.findIndex((run, index) => index > open && run.length === length);
+    if (close < 0) hopeless.add(length);
+    else {
+      const inner = text.slice(from + length, runs[close].from).replace(/^ (.*[^ ].*) $/, '$1');
+      spans.set(from, { span: { kind: 'code', text: inner }, to: runs[close].from + length });
+      open = close;
+    }
   }
-  return { escaped: mark, end: at + length };
+  return spans;
 }
 
-function emphasis(text, at, char, depth) {
+function emphasis(reading, at, char) {
+  const { text, mask, depth, hopeless } = reading;
   let run = 1;
-  while (text[at + run] === char) run += 1;
+  while (mask[at + run] === char) run += 1;
+  const stays = { text: text.slice(at, at + run), to: at + run };
   const word = /[\p{L}\p{N}]/u;
-  const stays = { escaped: text.slice(at, at + run), end: at + run };
-  if (run > 3 || !/\S/.test(text[at + run] ?? '') || (char === '_' && word.test(text[at - 1] ?? ''))) return stays;
-  const mark = char.repeat(run);
-  for (let end = text.indexOf(mark, at + run + 1); end >= 0; end = text.indexOf(mark, end + 1)) {
-    if (/\s/.test(text[end - 1]) || text[end + run] === char || text[end - 1] === char) continue;
+  if (run > 3 || hopeless.has(char + run) || !/\S/.test(text[at + run] ?? '') || (char === '_' && word.test(text[at - 1] ?? ''))) return stays;
+  const runs = char === '*' ? /\*+/g : /_+/g;
+  runs.lastIndex = at + run;
+  for (let close = runs.exec(mask); close; close = runs.exec(mask)) {
+    const { length } = close[0];
+    const end = close.index + length - run;
+    // Of three marks the inner emphasis takes its own, the outer the last ones.
+    if ((length !== run && length !== 3) || end < close.index || /\s/.test(mask[close.index - 1])) continue;
     if (char === '_' && word.test(text[end + run] ?? '')) continue;
     const children = inline(text.slice(at + run, end), depth + 1);
     const span = run === 2 ? { kind: 'strong', children } : { kind: 'em', children };
-    return { span: run === 3 ? { kind: 'strong', children: [span] } : span, end: end + run };
+    return { span: run === 3 ? { kind: 'strong', children: [span] } : span, to: end + run };
   }
+  hopeless.add(char + run);
   return stays;
 }

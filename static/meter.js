@@ -109,12 +109,16 @@ export class Meter {
     const ink = (name) => style.getPropertyValue(`--tape-${name}`).trim();
     const across = Math.max(this.elapsed, 2000);
     const x = (at) => 2 + (at / across) * (width - 4);
+    // A line per second; per ten when there are many.
+    const every = across > 40_000 ? 10_000 : 1000;
+    paper.fillStyle = ink('rule');
+    for (let at = 0; at <= across; at += every) paper.fillRect(Math.round(x(at)), 0, 1, height);
     paper.fillStyle = ink('gap');
     for (const { from, to } of this.#gaps) paper.fillRect(x(from), 0, Math.max(2, x(to || this.elapsed) - x(from)), height);
     for (const [kind, column] of columns(this.#ticks, x)) {
       paper.fillStyle = ink(kind);
       for (const [at, count] of column) {
-        const tall = kind === 'content' || kind === 'thought' ? Math.min(height, 10 + 4 * Math.log2(1 + count)) : height;
+        const tall = kind === 'content' || kind === 'thought' ? Math.min(height, height * 0.4 + 3 * Math.log2(count + 1)) : height;
         paper.fillRect(at, height - tall, 1.5, tall);
       }
     }
