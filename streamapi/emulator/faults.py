@@ -158,7 +158,7 @@ def table() -> str:
     return "\n".join(f"    {fault.name:<20}{fault.meaning}" for fault in FAULTS.values())
 
 
-def order(name: object, **keys: Any) -> Order:
+def order(name: object, /, **keys: Any) -> Order:
     """An order from what somebody wrote. Raises ValueError with a sentence that helps."""
     fault = FAULTS.get(name) if isinstance(name, str) else None
     if fault is None:

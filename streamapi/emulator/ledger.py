@@ -16,7 +16,7 @@ from typing import Any, Literal
 from .faults import Order
 from .markers import Markers
 
-__all__ = ["Call", "Ledger", "Outcome"]
+__all__ = ["MAX_PROMPT", "Call", "Ledger", "Outcome"]
 
 MAX_CALLS = 1_000
 MAX_PROMPT = 2_000

@@ -33,6 +33,8 @@ _CONFIG = (
 CONFIG = frozenset(_CONFIG.split())
 MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
 INT32 = 2**31
+#: Protobuf's own bound for JSON within JSON; the rest of us may then recurse.
+MAX_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,16 @@ class Ask:
 def decode(body: bytes) -> Any:
     """The body as JSON, or Google's 400."""
     try:
-        return msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"Invalid JSON payload received. {str(error)[:200]}") from None
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [one for items in inner for one in items if isinstance(one, dict | list)]
+        if not level:
+            return value
+    raise Refusal(400, "Invalid JSON payload received. Message too deep.")
 
 
 def parse(body: Any, model: Model) -> Ask:

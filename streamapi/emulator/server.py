@@ -18,7 +18,7 @@ from . import markers
 from .answers import Answer, compose
 from .control import Control
 from .faults import Order
-from .ledger import Call, Ledger
+from .ledger import MAX_PROMPT, Call, Ledger
 from .markers import Markers
 from .models import MODELS, Model, find
 from .request import Ask, decode, parse, parse_count
@@ -54,7 +54,7 @@ class Emulator:
         self.chunk_chars = chunk_chars
         self.host = ""
         self.port = 0
-        self._ledger = Ledger()
+        self.ledger = Ledger()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
 
@@ -70,6 +70,7 @@ class Emulator:
             self._app(),
             access_log=None,
             handler_cancellation=True,
+            auto_decompress=False,  # a compressed body is not JSON, and a bomb stays small
             shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
         await runner.setup()
@@ -104,7 +105,7 @@ class Emulator:
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[_google_errors], client_max_size=MAX_BODY)
-        app.add_routes(Control(self._ledger).routes())
+        app.add_routes(Control(self.ledger).routes())
         models = "/v1beta/models"
         app.add_routes(
             [
@@ -135,33 +136,33 @@ class Emulator:
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         """One model call, entered in the ledger from its first line to its end."""
         name, method = request.match_info["model"], request.match_info["method"]
-        call = self._ledger.begin(name, method, request.headers.get("x-goog-api-key", ""))
+        call = self.ledger.begin(name, method, request.headers.get("x-goog-api-key", ""))
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
             answer = await self._play(request, call)
         except asyncio.CancelledError:
-            self._ledger.end(call, "closed" if request.transport else "client_left")
+            self.ledger.end(call, "closed" if request.transport else "client_left")
             raise
         except ConnectionError:  # a write met the leaving client before the cancellation did
-            self._ledger.end(call, "client_left")
+            self.ledger.end(call, "client_left")
             return web.Response()
         except BaseException:
-            self._ledger.end(call, "finished")
+            self.ledger.end(call, "finished")
             raise
         finally:
             self._tasks.discard(task)
-        self._ledger.end(call, "fault" if call.fault else "finished")
+        self.ledger.end(call, "fault" if call.fault else "finished")
         return answer
 
     async def _play(self, request: web.Request, call: Call) -> web.StreamResponse:
         _identify(request)
         model = find(call.model, call.method)
         ask = parse(decode(await request.read()), model)
-        call.prompt = ask.prompt[:2000]
+        call.prompt = ask.prompt[:MAX_PROMPT]
         wishes = _markers(ask.prompt)
-        order = self._ledger.fault(ask.prompt, wishes)
+        order = self.ledger.fault(ask.prompt, wishes)
         pace = self.pace if wishes.pace is None else wishes.pace
         stage = Stage(request, call, pace, bool(order and order.fault.bytewise))
         acts = self._script(ask, model, wishes, order)

@@ -58,7 +58,7 @@ class Stage:
                 frame = frame[: len(frame) // 2]
             await self._write(answer, frame)
             index += 1
-        await self._write(answer, framing.last if index else framing.first + framing.last)
+        await self._write(answer, framing.end(index))
         await answer.write_eof()
         return answer
 

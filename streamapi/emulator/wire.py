@@ -94,15 +94,20 @@ class Framing:
     """How a row of messages is written."""
 
     content_type: str
-    first: bytes
-    between: bytes
-    after: bytes
-    last: bytes
+    opening: bytes
+    separator: bytes
+    prefix: bytes
+    suffix: bytes
+    closing: bytes
 
     def frame(self, body: bytes, index: int) -> bytes:
         """The frame of the message at that place in the row."""
-        return (self.between if index else self.first) + body + self.after
+        return (self.separator if index else self.opening) + self.prefix + body + self.suffix
+
+    def end(self, count: int) -> bytes:
+        """What stands behind a row of so many messages."""
+        return self.closing if count else self.opening + self.closing
 
 
-SSE = Framing("text/event-stream", b"data: ", b"data: ", b"\r\n\r\n", b"")
-ARRAY = Framing(JSON_TYPE, b"[", b",\r\n", b"", b"]")
+SSE = Framing("text/event-stream", b"", b"", b"data: ", b"\r\n\r\n", b"")
+ARRAY = Framing(JSON_TYPE, b"[", b",\r\n", b"", b"", b"]")

@@ -1,8 +1,9 @@
 """Answers: what the script says, made from the question alone.
 
-The same question gets the same answer: all choices are taken by a generator
-seeded with the question. There are three kinds, and each has a module: an essay
-about the prompt, code in the language asked for, JSON that obeys a schema.
+The same question gets the same answer, whatever its markers: all choices are
+taken by a generator seeded with the question. There are three kinds, each with a
+module: an essay about the prompt, code in the language asked for, JSON that
+obeys a schema.
 """
 
 import hashlib
@@ -74,6 +75,6 @@ def _bounded(ask: Ask, thoughts: tuple[str, ...], text: str) -> Answer:
 
 
 def _dice(ask: Ask) -> random.Random:
-    question: Any = (ask.system, ask.context, repr(ask.config.schema))
+    question: Any = (ask.system, markers.strip(ask.context), ask.config.schema)
     seed = hashlib.sha256(repr(question).encode("utf-8", "surrogatepass")).digest()
     return random.Random(seed)

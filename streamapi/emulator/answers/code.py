@@ -32,6 +32,7 @@ ALIASES = {
     "postgresql": "sql",
 }
 #: Names that are also English words count only where they are announced.
+MAX_READ = 20_000
 PLAIN = ALIASES.keys() - {"go", "c", "rs", "shell", "node.js", "rust"}
 
 
@@ -40,7 +41,7 @@ def _names(aliases: list[str]) -> str:
 
 
 ANNOUNCED = re.compile(
-    r"(?:\bin|\blanguage|\busing|\bwith|\bas|```)\s*(?:is\b|the\b|language\b|of\b|an?\b|[:=`'\"*\s])*"
+    r"(?:\b(?:in|language|using|with|as)\b|```)(?:is\b|the\b|language\b|of\b|an?\b|[:=`'\"*\s])*"
     rf"({_names(list(ALIASES))})(?![\w+#])",
     re.IGNORECASE,
 )
@@ -56,7 +57,7 @@ def language_of(system: str, prompt: str) -> str:
     """The language asked for: announced before merely mentioned, and Python otherwise."""
     for pattern in (ANNOUNCED, MENTIONED):
         for text in (system, prompt):
-            if match := pattern.search(text):
+            if match := pattern.search(text[:MAX_READ]):
                 return ALIASES[match[1].lower()]
     return "python"
 
@@ -67,6 +68,9 @@ def programme(
     """A fenced block of code about the topic, and an explanation of it."""
     language = language_of(system, topic.prompt)
     code = Template(SNIPPETS[language]).substitute(_slots(topic)).strip()
+    block = f"```{language}\n{code}\n```\n"
+    if "nothing else" in system.lower():
+        return block
     name = topic.name if language not in ("html", "css", "json") else topic.name.replace("_", "-")
     lines = [
         f"`{name}` is about *{topic.phrase}*. It takes its input piece by piece, leaves out what "
@@ -78,7 +82,7 @@ def programme(
     while words is not None and length < words:
         lines.append(prose(topic, dice, 5))
         length += len(lines[-1].split())
-    return f"```{language}\n{code}\n```\n\n" + "\n\n".join(lines) + "\n"
+    return f"{block}\n" + "\n\n".join(lines) + "\n"
 
 
 def _slots(topic: Topic) -> dict[str, str]:
@@ -87,7 +91,7 @@ def _slots(topic: Topic) -> dict[str, str]:
     pascal = "".join(part.capitalize() for part in parts)
     about = re.sub(r"[^\w ,.]", " ", topic.title, flags=re.ASCII)
     samples = [re.sub(r"[^a-z0-9]", "", word) for word in topic.words]
-    one, two, *_ = [*filter(None, samples), "alpha", "beta"]
+    one, two, *_ = [*(s for s in samples if s[:1].isalpha()), "alpha", "beta"]
     return {
         "name": topic.name,
         "camel": parts[0] + pascal[len(parts[0]) :],

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 from .topic import stem, words_of
 
-__all__ = ["rank"]
+__all__ = ["Evidence"]
 
-MAX_GUIDE = 200_000
+MAX_READ = 100_000
+
+PAIR = re.compile(r'"name":\s?"([^"]{1,200})",\s{0,40}"description":\s?"([^"]{1,2000})"')
 
 HINTS = {
     "positive": "love great excellent good wonderful happy amazing best perfect fantastic nice",
@@ -26,6 +28,9 @@ HINTS = {
     "billing": "invoice refund charge charged payment card price money bill subscription paid",
     "technical": "crash error bug login password install update server broken app",
     "sales": "buy price quote purchase discount demo plan",
+    "complaint": "never late broken bad wrong unanswered disappointed terrible rude waited",
+    "praise": "love great excellent thank thanks wonderful perfect best friendly",
+    "delivery": "package parcel late arrived courier tracking order weeks",
     "shipping": "package delivery parcel late arrived courier tracking order",
     "sports": "game team match goal player season score won league football",
     "politics": "election government president minister vote party law parliament",
@@ -35,30 +40,33 @@ HINTS = {
 }
 
 
-def rank(labels: Sequence[str], text: str, guide: str) -> list[tuple[str, int]]:
-    """The labels with the number of words they share with the text, most first."""
-    said = {stem(word) for word in re.findall(r"[^\W_]+", text[:MAX_GUIDE].lower())}
-    descriptions = _descriptions(labels, guide[:MAX_GUIDE].replace(text, " ") if text else guide)
-    shared = []
-    for label in labels:
+class Evidence:
+    """The words of a text, and what its prompt says about names; read once, asked often."""
+
+    def __init__(self, text: str, guide: str) -> None:
+        self._said = {stem(word) for word in re.findall(r"[^\W_]+", text[:MAX_READ].lower())}
+        self._told = _descriptions(guide[:MAX_READ].replace(text, " ") if text else guide)
+
+    def rank(self, labels: Sequence[str]) -> list[tuple[str, int]]:
+        """The labels with the number of words they share with the text, most first."""
+        shared = [(label, self._shared(label)) for label in labels]
+        return sorted(shared, key=lambda pair: -pair[1])
+
+    def _shared(self, label: str) -> int:
         own = {stem(word) for word in words_of(label.replace("_", " "))}
-        told = {stem(word) for word in words_of(descriptions.get(label.lower(), ""))}
-        hints = {stem(word) for word in HINTS.get(label.lower(), "").split()}
-        shared.append((label, 2 * len(own & said) + len((told | hints) - own & said)))
-    return sorted(shared, key=lambda pair: -pair[1])
+        hints = " ".join(HINTS.get(word, "") for word in words_of(label.replace("_", " ")))
+        about = f"{self._told.get(label.lower(), '')} {hints}"
+        told = {stem(word) for word in words_of(about)} - own
+        return 2 * len(own & self._said) + len(told & self._said)
 
 
-def _descriptions(labels: Sequence[str], guide: str) -> dict[str, str]:
-    """What the prompt says about each label, by its name in lower case."""
-    names = {label.lower() for label in labels}
+def _descriptions(guide: str) -> dict[str, str]:
+    """What each line `name: description` says, by its name in lower case; and JSON like it."""
     found: dict[str, str] = {}
     for line in guide.splitlines():
-        name, _, rest = re.sub(r"^[\s\-*•\d.)]*", "", line).partition(":")
-        name = name.strip(" `\"'*").lower()
-        if name in names and rest.strip():
-            found[name] = f"{found.get(name, '')} {rest}"
-    pair = r'"name"\s*:\s*"([^"]{1,200})"\s*,\s*"description"\s*:\s*"([^"]{1,2000})"'
-    for name, description in re.findall(pair, guide):
-        if name.lower() in names:
-            found[name.lower()] = description
+        name, _, rest = line.lstrip(" \t-*•0123456789.)").partition(":")
+        if rest.strip():
+            found[name.strip(" `\"'*").lower()] = rest
+    for name, description in PAIR.findall(guide):
+        found[name.lower()] = description
     return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .essay import prose
-from .labels import rank
+from .labels import Evidence
 from .topic import Topic
 
 __all__ = ["document"]
@@ -40,7 +40,7 @@ def document(
     """A document for the schema. An `aside` begins the first free string in it."""
     if schema is None:
         return {"topic": topic.title, "summary": aside + prose(topic, dice, 2)}
-    return _Writer(schema, topic, guide, dice, aside).value(schema, "", 0)
+    return _Writer(schema, topic, Evidence(topic.subject, guide), dice, aside).value(schema, "", 0)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class _Writer:
 
     root: Schema
     topic: Topic
-    guide: str
+    evidence: Evidence
     dice: random.Random
     aside: str
     nodes: int = field(default=0)
@@ -98,8 +98,9 @@ class _Writer:
         properties = schema.get("properties")
         if not isinstance(properties, dict) or self._spent(depth):
             return {}
-        first = [name for name in _list(schema.get("propertyOrdering")) if name in properties]
-        names = dict.fromkeys([*first, *properties])
+        order = _list(schema.get("propertyOrdering"))
+        names = dict.fromkeys(n for n in [*order, *properties] if isinstance(n, str))
+        names = dict.fromkeys(n for n in names if n in properties)
         if depth > MAX_DEPTH // 3:
             required = _list(schema.get("required"))
             names = dict.fromkeys(name for name in names if name in required)
@@ -127,11 +128,13 @@ class _Writer:
 
     def _classified(self, item: Schema, labels: list[str], least: int, most: int) -> list[Any]:
         """Labels with falling scores: those that fit, and others up to the least number."""
-        ranked = rank(labels, self.topic.subject, self.guide)
+        ranked = self.evidence.rank(labels)
         hits = sum(1 for _, shared in ranked if shared)
         score = self._resolved(item["properties"]["score"])
         items = []
         for place, (label, shared) in enumerate(ranked[: min(max(hits, least), most)]):
+            if self._spent(0):
+                break
             entry = self._object(item, 1)
             share = _confidence(place, shared, ranked[0][1])
             items.append({**entry, "label": label, "score": _between(score, share)})
@@ -141,7 +144,7 @@ class _Writer:
         names = [choice for choice in choices if isinstance(choice, str)]
         if names != choices:
             return choices[0]
-        best, shared = rank(names, self.topic.subject, self.guide)[0]
+        best, shared = self.evidence.rank(names)[0]
         return best if shared else self.dice.choice(names)
 
     def _string(self, schema: Schema, name: str) -> str:
@@ -151,9 +154,10 @@ class _Writer:
         short = {"title", "name", "topic", "subject", "heading"}
         text = self.topic.title if name in short else prose(self.topic, self.dice, 1)
         text = aside + text
-        least = min(_count(schema.get("minLength"), 0), 100_000)
+        least = min(_count(schema.get("minLength"), 0), 10_000)
         while len(text) < least:
             text += " " + prose(self.topic, self.dice, 3)
+            self.nodes += 1
         return text[: _count(schema.get("maxLength"), len(text))]
 
 

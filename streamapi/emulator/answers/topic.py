@@ -15,18 +15,15 @@ MAX_TITLE = 60
 #: What is read of a prompt to find its words: the rest would not change an answer.
 MAX_READ = 20_000
 
-MARKED = re.compile(
-    r"<(text|task|prompt|input|question)>(.*?)</\1>"
-    r"|^(?:text|task|prompt|input|question)[^\S\n]*:[^\S\n]*(.+)\Z",
-    re.IGNORECASE | re.DOTALL | re.MULTILINE,
-)
+OPENED = re.compile(r"<(text|task|prompt|input|question)>", re.IGNORECASE)
+ANNOUNCED = re.compile(r"^(?:text|task|prompt|input|question)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+#: How requests begin; read in a line whose words are each preceded by one space.
 LEAD_IN = re.compile(
-    r"^(?:(?:please|can you|could you|i want you to|i need)\s+)*"
-    r"(?:write|tell|explain|describe|give|create|make|discuss|summari[sz]e|show|implement|build)?"
-    r"(?:\s+(?:me|us))?(?:\s+(?:an?|the|some))?"
-    r"(?:\s+(?:short|long|brief|simple|detailed))*"
-    r"(?:\s+(?:essay|story|text|article|poem|paragraph|note|summary|function|program|script|code))?"
-    r"(?:\s+(?:about|on|of|for|to|that|which))?\s+",
+    r"^(?: (?:please|can you|could you|i want you to|i need))*"
+    r"(?: (?:write|tell|explain|describe|give|create|make|discuss|summari[sz]e|show|implement))?"
+    r"(?: (?:me|us))?(?:(?: (?:an?|the|some))?(?: (?:short|long|brief|simple|detailed))*"
+    r" (?:essay|story|text|article|poem|paragraph|note|summary|function|program|script|code))?"
+    r"(?: (?:about|on|of|for|to|that|which))? ",
     re.IGNORECASE,
 )
 _STOP = (
@@ -68,11 +65,10 @@ class Topic:
     @classmethod
     def of(cls, prompt: str) -> Self:
         """The topic of a prompt."""
-        marked = MARKED.search(prompt[: MAX_READ * 10])
-        subject = ((marked[2] or marked[3]) if marked else prompt).strip()
+        subject = _subject(prompt)
         line = " ".join(subject[:MAX_READ].split())
         line = "".join(c for c in line if c.isprintable() and c not in "<>`*#_[]|\\")
-        bare = re.split(r"[.?!:;]\s", LEAD_IN.sub("", line, count=1) or line)[0].strip(" .?!:;,\"'")
+        bare = re.split(r"[.?!:;]\s", LEAD_IN.sub("", f" {line}", count=1))[0].strip(" .?!:;,\"'")
         title = _shorten(bare) or "The open question"
         words = tuple(words_of(line)[:24]) or ("question", "answer")
         return cls(prompt, subject, title[0].upper() + title[1:], words)
@@ -88,13 +84,21 @@ class Topic:
     @property
     def name(self) -> str:
         """The topic as an identifier in snake_case, of ASCII letters and digits."""
-        plain = [re.sub(r"[^a-z0-9]", "", word) for word in words_of(LEAD_IN.sub("", self.title))]
+        plain = [re.sub(r"[^a-z0-9]", "", word) for word in words_of(self.title)]
         names = [word for word in plain if word and word not in STOP][:4]
         if not names or not names[0][0].isalpha():
             names = ["compute", *names]
         if len(names) == 1:
             names = ["compute", *names] if names != ["compute"] else ["compute", "answer"]
         return "_".join(names)[:48].strip("_")
+
+
+def _subject(prompt: str) -> str:
+    if opened := OPENED.search(prompt):
+        return prompt[opened.end() :].partition(f"</{opened[1]}>")[0].strip()
+    if announced := ANNOUNCED.search(prompt):
+        return prompt[announced.end() :].strip() or prompt
+    return prompt.strip()
 
 
 def _shorten(text: str) -> str:
