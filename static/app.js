@@ -36,16 +36,26 @@ const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`)
 async function load() {
   byId('start-trouble').replaceChildren();
   try {
-    doc = await (await api.request('/openapi.json')).json();
+    // Together, so that the page is laid out once.
+    [doc, models] = await Promise.all([api.request('/openapi.json').then((response) => response.json()), catalogue(), banner()]);
   } catch (error) {
     byId('start-trouble').replaceChildren(troubleCard(error, { again: load }));
     return;
   }
-  models = await api.request('/v1/models').then((response) => response.json()).then(({ data }) => data.map(({ id }) => id), () => []);
   radios('tasks', 'task', tasksOf(doc).map(({ name, title }) => [name, title ?? name]), choose);
   radios('doors', 'door', Object.entries(DOORS).map(([name, [title]]) => [name, title]), route, 'post');
   choose();
   byId('run').disabled = false;
+}
+
+function catalogue() {
+  return api.request('/v1/models').then((response) => response.json()).then(({ data }) => data.map(({ id }) => id)).catch(() => []);
+}
+
+async function banner() {
+  const state = await api.request('/readyz').then((response) => response.json()).catch(() => ({}));
+  emulated = state.upstream === 'emulator';
+  byId('emulator').hidden = byId('fault-row').hidden = !emulated;
 }
 
 function radios(host, name, entries, changed, first = entries[0]?.[0]) {
@@ -53,7 +63,7 @@ function radios(host, name, entries, changed, first = entries[0]?.[0]) {
   byId(host).replaceChildren(...entries.map(([value, title]) => {
     const input = el('input', { type: 'radio', name, value, id: `${name}-${value}`, checked: value === kept });
     input.addEventListener('change', changed);
-    return el('label', { class: 'choice' }, input, el('span', { textContent: title }));
+    return el('label', { class: 'choice' }, input, el('span', { textContent: title, 'data-title': title }));
   }));
 }
 
@@ -146,7 +156,7 @@ function ended({ type, data }) {
     return trouble(new ApiError(data.problem));
   }
   meter.set(type);
-  meter.finish(data.usage?.output_tokens);
+  meter.finish(data.usage ?? {});
   if (type === 'cancelled') {
     showFacts({ usage: data.usage, id: run.stream?.generation, finish_reason: `stopped by ${data.by}` });
     timeline.add(meter.elapsed, `Stopped by ${data.by}`);
@@ -205,12 +215,6 @@ function buttons() {
   document.documentElement.dataset.running = String(Boolean(run));
 }
 
-async function banner() {
-  const state = await api.request('/readyz').then((response) => response.json(), () => ({}));
-  emulated = state.upstream === 'emulator';
-  byId('emulator').hidden = byId('fault-row').hidden = !emulated;
-}
-
 byId('fault').append(...FAULTS.map((name) => el('option', { value: name, textContent: name.replace(/_/g, ' ') })));
 byId('form').addEventListener('submit', (event) => (event.preventDefault(), start()));
 byId('form').addEventListener('input', () => nextFrame(showCurl));
@@ -225,5 +229,4 @@ document.addEventListener('keydown', (event) => {
 });
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('run-key').textContent = '⌘ ↵';
 showFacts();
-banner();
 load();

@@ -12,7 +12,7 @@ import { ApiError, ConnectionLost } from './problem.js';
 const EVENTS = ['start', 'wait', 'delta', 'label', 'done', 'failed', 'cancelled'];
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
-/** Seconds between signs of life before a connection counts as dead: three missed pings. */
+/** Milliseconds without a sign of life before a connection counts as dead: three missed pings. */
 const SILENCE = 45_000;
 
 export const doors = { post, follow, eventsource, websocket };
@@ -87,7 +87,6 @@ async function* eventsource(stream) {
     throw new ApiError({
       title: 'This door takes no key',
       detail: 'A browser cannot send a key with EventSource. Take "SSE by POST" or "POST, then follow".',
-      code: 'unauthenticated',
     });
   }
   const url = stream.generation

@@ -79,8 +79,10 @@ export class Meter {
   }
 
   /** At the end the provider's own count replaces events per second. */
-  finish(tokens) {
-    this.#tokens = tokens ?? 0;
+  finish({ output_tokens: out = 0, thought_tokens: thought = 0 } = {}) {
+    const seen = this.#ticks.some(({ kind }) => kind === 'thought');
+    // Too few events span too little time to divide by.
+    this.#tokens = this.#content > 8 ? out - (seen ? 0 : thought) : 0;
     this.draw();
   }
 
@@ -88,7 +90,7 @@ export class Meter {
     const span = this.#last - this.#first;
     const counted = this.#tokens || this.#content - 1;
     write('figure-first', this.#first ? seconds(this.#first) : '–');
-    write('figure-speed', this.#content > 2 && span > 50 ? String(Math.round((counted / span) * 1000)) : '–');
+    write('figure-speed', this.#content > 8 && span > 50 ? String(Math.round((counted / span) * 1000)) : '–');
     write('figure-speed-unit', this.#tokens ? 'tokens/s' : 'events/s');
     write('figure-events', String(this.events));
     write('figure-elapsed', this.#began ? seconds(this.elapsed) : '–');

@@ -5,22 +5,24 @@ import { seconds } from './meter.js';
 
 const KEPT = 500;
 
-/** The moments of a run worth a line. */
+/** The moments of a run worth a line. The latest stands above the tape, and is what a screen reader hears. */
 export class Timeline {
   constructor() {
     this.list = byId('timeline');
-    this.status = byId('announcer');
+    this.latest = byId('moment');
   }
 
   clear() {
     this.list.replaceChildren();
+    this.latest.textContent = '';
   }
 
   /** @param {number} elapsed @param {string} text @param {string} [kind] for its colour: lost, good, bad */
   add(elapsed, text, kind = '') {
     this.list.append(el('li', { 'data-kind': kind }, el('time', { textContent: `${seconds(elapsed)} s` }), el('span', { textContent: text })));
     this.list.scrollTop = this.list.scrollHeight;
-    this.status.textContent = text;
+    this.latest.textContent = text;
+    this.latest.dataset.kind = kind;
   }
 }
 
