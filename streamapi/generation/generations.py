@@ -6,15 +6,17 @@ writer writing.
 """
 
 import asyncio
+import hashlib
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
 import msgspec
 
-from streamapi.errors import GenerationExpired, NotFound, ShuttingDown
-from streamapi.generation.event import Start
+from streamapi.errors import GenerationExpired, IdempotencyKeyReused, NotFound, ShuttingDown
+from streamapi.generation.event import Done, Start
 from streamapi.generation.log import Entry, Generation, LogGone, Logs, OnDisconnect, Tail
 from streamapi.generation.model import Model, Parser, Prompt
 from streamapi.generation.producer import Patience, Producer
@@ -30,7 +32,8 @@ class Caller(msgspec.Struct, frozen=True):
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asks for: a prompt for the first of `models` that can answer it, and how
-    the answer is read (`parser` makes a fresh parser per attempt)."""
+    the answer is read (`parser` makes a fresh parser per attempt). `digest` tells whether two
+    requests under one idempotency key are the same."""
 
     task: str
     model: str
@@ -39,16 +42,21 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     parser: Callable[[], Parser]
     metadata: dict[str, str] = {}
     on_disconnect: OnDisconnect = "grace"
+    idempotency_key: str | None = None
+    digest: str = ""
 
 
 class Generations:
     """All generations of this process. `grace` is how many seconds a generation without a
-    reader waits for one to come back."""
+    reader waits for one to come back; `claim_ttl` how many an idempotency key is remembered."""
 
-    def __init__(self, logs: Logs, patience: Patience, grace: float) -> None:
+    def __init__(
+        self, logs: Logs, patience: Patience, grace: float, claim_ttl: float = 3600.0
+    ) -> None:
         self._logs = logs
         self._patience = patience
         self._grace = grace
+        self._claim_ttl = claim_ttl
         self._producing: dict[asyncio.Task[None], Producer] = {}
         self._readers: dict[str, int] = {}
         self._letting_go: set[asyncio.Future[None]] = set()
@@ -60,28 +68,52 @@ class Generations:
         return len(self._producing)
 
     async def start(self, caller: Caller, ask: Ask) -> Generation:
-        """Begin a log and hold it. Raises `Overloaded` and `ShuttingDown`."""
+        """Begin a log and hold it; under an idempotency key that was used, return what it began.
+
+        Raises `Overloaded`, `ShuttingDown` and `IdempotencyKeyReused`."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
-        now = datetime.now(UTC)
-        log = f"log_{secrets.token_urlsafe(16)}"
-        await self._logs.append(log, 1, [Start(ask.task, rfc3339(now))])
-        generation = Generation(
-            id=f"gen_{secrets.token_urlsafe(16)}",
-            log=log,
-            owner=caller.owner,
-            task=ask.task,
-            model=ask.model,
-            created=now.timestamp(),
-            metadata=ask.metadata,
-            on_disconnect=ask.on_disconnect,
-        )
+        generation = _generation(caller, ask)
+        await self._logs.append(generation.log, 1, [Start(ask.task, rfc3339(generation.created))])
         await self._logs.hold(generation)
-        producer = Producer(self._logs, log, ask.models, ask.prompt, ask.parser, self._patience)
+        if ask.idempotency_key is not None:
+            earlier = await self._claim(caller, ask, generation)
+            if earlier is not None:
+                await self._logs.forget(generation)
+                return earlier
+        producer = Producer(
+            self._logs, generation.log, ask.models, ask.prompt, ask.parser, self._patience
+        )
         task = producer.start()
         self._producing[task] = producer
         task.add_done_callback(self._producing.pop)
         return generation
+
+    async def _claim(self, caller: Caller, ask: Ask, mine: Generation) -> Generation | None:
+        """The generation that the key began earlier, unless that one failed or was cancelled:
+        whoever retries with the same key wants an answer, not the same failure."""
+        key = hashlib.sha256((ask.idempotency_key or "").encode()).hexdigest()
+        name = f"idempotency/{caller.owner}/{key}"
+        failed: str | None = None
+        while True:
+            log = await self._logs.claim(name, mine.log, self._claim_ttl, replaces=failed)
+            earlier = await self._logs.find(log.replace("log_", "gen_", 1))
+            if log == mine.log or earlier is None:
+                return None
+            if earlier.digest != ask.digest:
+                raise IdempotencyKeyReused("This key was used for another request.")
+            if not await self._failed(earlier) or failed == log:
+                return earlier
+            failed = log
+
+    async def _failed(self, generation: Generation) -> bool:
+        tail = await self._logs.tail(generation.log)
+        if not tail.ended:
+            return False
+        async with aclosing(self._logs.read(generation.log, tail.n - 1)) as batches:
+            async for batch in batches:
+                return not isinstance(batch[-1].event, Done)
+        return False
 
     async def find(self, caller: Caller, generation: str) -> Generation:
         """The caller's generation of this id. Raises `NotFound`, for another's too."""
@@ -157,9 +189,24 @@ class Generations:
             await asyncio.wait(self._producing)
 
 
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC as the contract writes it: to the second, with a Z."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def rfc3339(moment: float) -> str:
+    """A moment in seconds since 1970 as the contract writes it: in UTC, to the second."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _generation(caller: Caller, ask: Ask) -> Generation:
+    token = secrets.token_urlsafe(16)
+    return Generation(
+        id=f"gen_{token}",
+        log=f"log_{token}",
+        owner=caller.owner,
+        task=ask.task,
+        model=ask.model,
+        created=time.time(),
+        metadata=ask.metadata,
+        on_disconnect=ask.on_disconnect,
+        digest=ask.digest,
+    )
 
 
 def _expired() -> GenerationExpired:

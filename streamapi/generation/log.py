@@ -49,7 +49,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One caller's hold on a log: what the caller got for one request.
 
     `model` is the one asked for; `created` is in seconds since 1970; `owner` is who asked, and
-    nobody else sees it.
+    nobody else sees it; `digest` stands for the request that began it.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     created: float
     metadata: dict[str, str] = {}
+    digest: str = ""
     cache: CacheStatus = "miss"
     on_disconnect: OnDisconnect = "grace"
 

@@ -24,11 +24,13 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """What a model is asked. `schema` is a JSON schema that the answer must obey."""
+    """What a model is asked. `schema` is a JSON schema that the answer must obey;
+    `preferred_temperature` is the task's, for a caller who did not ask for one."""
 
     messages: tuple[Message, ...]
     system: str | None = None
     temperature: float | None = None
+    preferred_temperature: float | None = None
     max_output_tokens: int | None = None
     stop: tuple[str, ...] = ()
     thinking: ThinkingLevel | None = None

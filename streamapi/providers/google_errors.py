@@ -1,0 +1,66 @@
+"""What Google's errors mean in the contract, whichever client met them.
+
+The body of an error is `{"error": {"code", "message", "status", "details": [...]}}`; a wait is
+asked for by a `RetryInfo` among the details (google.rpc) or by `Retry-After` (RFC 9110). The
+message may quote the prompt, so no caller ever sees it.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from streamapi.errors import (
+    ContextTooLong,
+    ModelGone,
+    StreamapiError,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiError:
+    """The contract's error for an HTTP status, or for the code of an error inside a stream."""
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    message = str(error.get("message", "")) if isinstance(error, dict) else ""
+    if code == 404:
+        return ModelGone("The provider does not know this model.")
+    if code in (401, 403) or "API key" in message:
+        logger.error("Gemini refused our access (%s): %s", code, message[:300])
+        return UpstreamRejected("The provider refused this server's access to it.")
+    if code == 400 and "exceeds the maximum number of tokens" in message:
+        return ContextTooLong("The prompt is longer than the model can take.")
+    if code in (408, 429) or code >= 500:
+        wait = asked_wait(error, headers)
+        return UpstreamUnavailable(f"The provider answered with status {code}.", retry_after=wait)
+    return UpstreamRejected(f"The provider refused the request with status {code}.")
+
+
+def asked_wait(error: Any, headers: Mapping[str, str]) -> float | None:
+    """The seconds that the provider asks to wait, if it does."""
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and delay.endswith("s"):
+            return _seconds(delay[:-1])
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    seconds = _seconds(value)
+    if seconds is None:
+        try:
+            seconds = max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        except ValueError:
+            return None
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None

@@ -1,0 +1,207 @@
+"""One frozen object with every setting: each bound has a name, a unit and a reason.
+
+Settings come from the environment (`STREAMAPI_...`, and `GOOGLE_API_KEY`) once, at start-up;
+nothing reads the environment after that. Times are in seconds, fractions allowed. Combinations
+that would be unsafe do not start.
+"""
+
+import ipaddress
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 7, allow_inf_nan=False)]
+Commas = Annotated[tuple[str, ...], NoDecode]
+
+_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
+
+
+class Settings(BaseSettings):
+    """Every setting. `Settings()` reads the environment; keyword arguments beat it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STREAMAPI_", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    bind: str = Field("127.0.0.1:8000", description="Address and port to listen on.")
+    google_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="GOOGLE_API_KEY",
+        description="The key for Gemini. Without it, on loopback, the emulator answers.",
+    )
+    gemini_base_url: str = Field(
+        "https://generativelanguage.googleapis.com",
+        description="Where Gemini's REST API is: Google's, a gateway's, or an emulator's.",
+    )
+    default_model: str = Field("gemini-3.8-flash", description="Answers text and code.")
+    fast_model: str = Field("gemini-3.5-flash-lite", description="Answers classification.")
+    fallback_models: Commas = Field(
+        (), description="Asked in this order when the model itself cannot answer. Commas between."
+    )
+    retry_attempts: int = Field(
+        3, ge=1, le=20, description="Upstream requests per model before the first content."
+    )
+    retry_backoff: Seconds = Field(
+        0.5, description="The first wait between attempts; it doubles, with full jitter."
+    )
+    attempt_timeout: Seconds = Field(
+        20.0, description="For one attempt to come to its first content."
+    )
+    first_content_timeout: Seconds = Field(
+        45.0, description="For all attempts and waits together, until the first content."
+    )
+    idle_timeout: Seconds = Field(30.0, description="Between two chunks of the model's.")
+    total_timeout: Seconds = Field(600.0, description="For a whole generation.")
+    send_timeout: Seconds = Field(
+        20.0, description="A reader that takes nothing for so long is dropped; it can resume."
+    )
+    ping_interval: Seconds = Field(
+        15.0, description="A silent stream says that it lives; proxies cut silence after 30 to 60."
+    )
+    socket_idle_timeout: Seconds = Field(
+        60.0, description="A WebSocket on which nothing runs and nothing is said is closed (4408)."
+    )
+    stream_open_after: float = Field(
+        2.0,
+        ge=0,
+        le=60,
+        description="How long a POSTed stream waits for content, so that an early failure has "
+        "its true status.",
+    )
+    disconnect_grace: float = Field(
+        5.0, ge=0, le=3600, description="How long a generation without a reader waits for one."
+    )
+    drain_timeout: float = Field(
+        20.0, ge=0, le=3600, description="How long running streams may go on after SIGTERM."
+    )
+    log_ttl: Seconds = Field(
+        3600.0, description="How long a log can be read after its end (410 afterwards)."
+    )
+    expired_ttl: Seconds = Field(
+        86_400.0, description="How long an expired generation answers 410, before it is a 404."
+    )
+    log_max_bytes: int = Field(
+        2_000_000, ge=1000, description="Of one log in memory; beyond it: `output_too_large`."
+    )
+    log_max_events: int = Field(
+        100_000, ge=10, description="Of one log; beyond it: `output_too_large`."
+    )
+    max_logs: int = Field(
+        10_000,
+        ge=1,
+        description="Kept at once; the oldest finished one gives way, else `overloaded`.",
+    )
+    logs_max_bytes: int = Field(
+        512_000_000, ge=1000, description="Of all logs together; the same happens beyond it."
+    )
+    max_body_bytes: int = Field(
+        1_000_000, ge=1000, le=100_000_000, description="Of a request or WebSocket message."
+    )
+    body_timeout: Seconds = Field(15.0, description="For a request's body to arrive.")
+    max_generations_per_socket: int = Field(
+        32, ge=1, le=10_000, description="Followed at once on one WebSocket."
+    )
+    rate_limit: str = Field(
+        "120/minute",
+        description="Requests per address and endpoint: a number per second, minute, hour or "
+        "day; or `off`.",
+    )
+    cors_origins: Commas = Field(
+        (), description="Origins whose pages may ask, besides our own. Commas between; `*` for all."
+    )
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="Of the log lines on stdout."
+    )
+
+    @field_validator("fallback_models", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(item.strip() for item in value.split(",") if item.strip())
+        return value
+
+    @field_validator("google_api_key")
+    @classmethod
+    def _empty_is_none(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value().strip() else None
+
+    @field_validator("gemini_base_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if not re.match(r"https?://[^/\s]+", value):
+            raise ValueError("must be an http or https address")
+        return value.rstrip("/")
+
+    @field_validator("bind")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        _, _, port = value.rpartition(":")
+        if not port.isdecimal() or int(port) > 65_535:
+            raise ValueError("must be an address and a port, such as 127.0.0.1:8000")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError(f"{origin!r} is not an origin, such as https://example.com")
+        return value
+
+    @model_validator(mode="after")
+    def _timeouts_nest(self) -> "Settings":
+        self.rate()  # raises when it cannot be read
+        if self.first_content_timeout > self.total_timeout:
+            raise ValueError("FIRST_CONTENT_TIMEOUT must not be longer than TOTAL_TIMEOUT")
+        return self
+
+    def rate(self) -> tuple[int, float] | None:
+        """The rate limit as requests and seconds; None when it is off."""
+        if self.rate_limit == "off":
+            return None
+        found = re.fullmatch(r"(\d{1,9})/(second|minute|hour|day)", self.rate_limit)
+        if not found or int(found[1]) < 1:
+            raise ValueError("RATE_LIMIT must be such as 120/minute, or off")
+        return int(found[1]), _PERIODS[found[2]]
+
+    @property
+    def host(self) -> str:
+        """The address part of `bind`, without brackets."""
+        return self.bind.rpartition(":")[0].strip("[]") or "0.0.0.0"  # noqa: S104
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class UnsafeSettings(Exception):
+    """A sentence that says what to set."""
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """The settings of the environment; raises `UnsafeSettings` with a sentence per mistake."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise UnsafeSettings("\n".join(_sentence(item) for item in error.errors())) from None
+
+
+def environment_name(field: str) -> str:
+    """The environment variable of a setting."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"STREAMAPI_{field.upper()}"
+
+
+def _sentence(error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    field = str(error["loc"][0]) if error["loc"] else ""
+    name = environment_name(field) if field in Settings.model_fields else field
+    return f"{name}: {message}" if name else message

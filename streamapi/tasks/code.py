@@ -1,0 +1,132 @@
+"""Code: a wish in, code and its explanation out, told apart while they come."""
+
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from streamapi.generation.event import Delta, Event
+from streamapi.generation.model import Message, Prompt
+from streamapi.tasks import syntax
+from streamapi.tasks.fences import FenceSplitter, Piece
+from streamapi.tasks.task import MAX_PROMPT, Prose, Task, TaskRequest, Text
+
+
+class CodeRequest(TaskRequest):
+    """What the code should do, and in which language."""
+
+    model_config = ConfigDict(title="CodeRequest")
+
+    prompt: Prose = Field(
+        description="What the code should do.", json_schema_extra={"x-multiline": True}
+    )
+    language: Annotated[Text, StringConstraints(pattern=r"^[A-Za-z0-9+#._-]{1,40}$")] | None = (
+        Field(None, description="Such as `python`. Default: the model's choice.")
+    )
+    context: Text | None = Field(
+        None,
+        max_length=MAX_PROMPT,
+        description="Existing code that the new code belongs to.",
+        json_schema_extra={"x-multiline": True},
+    )
+    explain: bool = Field(True, description="Explain the code after it.")
+
+
+class SyntaxVerdict(BaseModel):
+    """Whether the code parses; else the line and column of its first error, from 1."""
+
+    valid: bool
+    line: int | None
+    column: int | None
+
+
+class CodeResult(BaseModel):
+    """`code` is the first fenced block of the answer, `explanation` what stands outside;
+    `syntax` is null for languages whose grammar is not at hand."""
+
+    code: str
+    language: str | None
+    explanation: str
+    syntax: SyntaxVerdict | None
+
+
+class CodeParser:
+    """Tells code and explanation apart; without `explain`, only code is passed on, unless the
+    model wrote none."""
+
+    def __init__(self, request: CodeRequest) -> None:
+        self._language = request.language
+        self._explain = request.explain
+        self._splitter = FenceSplitter(self._parses)
+        self._code: list[str] = []
+        self._explanation: list[str] = []
+        self._unwanted: list[str] = []
+
+    def feed(self, text: str) -> list[Event]:
+        return self._events(self._splitter.feed(text))
+
+    def flush(self) -> list[Event]:
+        events = self._events(self._splitter.flush())
+        if not self._code and self._unwanted:
+            self._explain = True
+            events += self._events([("explanation", "".join(self._unwanted))])
+        return events
+
+    def result(self) -> dict[str, Any]:
+        code = "".join(self._code)
+        language = self._language or syntax.language_name(self._splitter.info) or None
+        verdict = syntax.check(code, language) if code else None
+        return {
+            "code": code,
+            "language": language,
+            "explanation": "".join(self._explanation),
+            "syntax": None if verdict is None else msgspec.to_builtins(verdict),
+        }
+
+    def _events(self, pieces: list[Piece]) -> list[Event]:
+        events: list[Event] = []
+        for part, text in pieces:
+            if part == "code":
+                self._code.append(text)
+            elif not self._explain:
+                self._unwanted.append(text)
+                continue
+            else:
+                if self._code and not self._explanation:
+                    text = text.lstrip()  # the blank lines between the code and what follows it
+                if not text:
+                    continue
+                self._explanation.append(text)
+            events.append(Delta(text, part))
+        return events
+
+    def _parses(self, text: str) -> bool:
+        verdict = syntax.check(text, self._language)
+        return verdict is not None and verdict.valid
+
+
+def prompt(request: CodeRequest) -> Prompt:
+    language = f" in {request.language}" if request.language else ""
+    after = "Explain it briefly after the block." if request.explain else "Write nothing else."
+    system = (
+        f"Write code{language}. Answer with one fenced code block first, its language named "
+        f"behind the opening fence. {after}"
+    )
+    content = request.prompt
+    if request.context:
+        content += f"\n\nThe code belongs to this existing code:\n\n{request.context}"
+    return Prompt((Message("user", content),), system=system, **TASK.asked(request))
+
+
+TASK = Task(
+    name="code",
+    title="Code",
+    description="Writes code, tells it from its explanation, and checks its syntax.",
+    request=CodeRequest,
+    result=CodeResult,
+    prompt=prompt,
+    parser=CodeParser,
+    example={"prompt": "A function that merges two sorted lists.", "language": "python"},
+    temperature=0.2,
+    order=2,
+)

@@ -1,0 +1,131 @@
+"""Splits an answer, as it comes, into code and explanation: the first fenced block is the code.
+
+Fences are CommonMark's (0.31, section 4.5), at the top level: three or more backticks or tildes,
+indented by up to three spaces; closed by at least as many of the same, or by the end. What may
+still become a fence is held back; so is all text before the first fence, up to `HOLD_BACK`
+characters, for an answer without a fence is code when it parses.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+HOLD_BACK = 16_000
+"""Characters that may wait for a fence; then they are code if they parse, else explanation."""
+
+LONGEST_FENCE = 500
+"""Characters of a line that may wait for its end because it begins like a fence."""
+
+Part = Literal["code", "explanation"]
+Piece = tuple[Part, str]
+
+_OPENING = re.compile(r"( {0,3})(?:(`{3,})([^`\r\n]*)|(~{3,})([^\r\n]*))\r?\n?\Z")
+_MAYBE_OPENING = re.compile(r" {0,3}(?:`{1,2}|`{3,}[^`\r\n]*\r?|~{1,2}|~{3,}[^\r\n]*\r?)?\Z")
+
+
+class FenceSplitter:
+    """`feed` and `flush` return pieces in order; `info` is the word behind the opening fence.
+    `parses` says whether a text without a fence is code."""
+
+    def __init__(self, parses: Callable[[str], bool]) -> None:
+        self.info = ""
+        self._parses = parses
+        self._state: Literal["undecided", "prose", "code", "loose", "after"] = "undecided"
+        self._closing: re.Pattern[str] | None = None
+        self._maybe_closing: re.Pattern[str] | None = None
+        self._indent = 0
+        self._held = ""  # before the first fence, undecided
+        self._line = ""  # the beginning of a line that may be a fence
+        self._mid_line = False
+        self._pieces: list[Piece] = []
+
+    def feed(self, text: str) -> list[Piece]:
+        start = 0
+        while (end := text.find("\n", start) + 1) > 0:
+            self._take(text[start:end])
+            start = end
+        if start < len(text):
+            self._take(text[start:])
+        return self._given()
+
+    def flush(self) -> list[Piece]:
+        """What was held back. Nothing can come after it."""
+        if self._line:
+            self._whole_line()
+        if self._state == "undecided" and self._held:
+            self._decide(self._held)
+        return self._given()
+
+    def _take(self, piece: str) -> None:
+        """A piece of one line, with its line feed where it has come."""
+        ends = piece.endswith("\n")
+        if self._mid_line or self._state in ("after", "loose"):
+            self._say(piece)
+            self._mid_line = not ends
+            return
+        self._line += piece
+        if ends:
+            self._whole_line()
+        elif len(self._line) > LONGEST_FENCE or not self._maybe_fence():
+            line, self._line = self._line, ""
+            self._say(line)
+            self._mid_line = True
+
+    def _maybe_fence(self) -> bool:
+        maybe = self._maybe_closing if self._state == "code" else _MAYBE_OPENING
+        return maybe is not None and maybe.match(self._line) is not None
+
+    def _whole_line(self) -> None:
+        line, self._line = self._line, ""
+        if self._state == "code":
+            if self._closing is not None and self._closing.match(line):
+                self._state = "after"
+            else:
+                self._say(line)
+        elif opening := _OPENING.match(line):
+            self._open(opening)
+        else:
+            self._say(line)
+
+    def _open(self, opening: re.Match[str]) -> None:
+        indent, backticks, backtick_info, tildes, tilde_info = opening.groups()
+        fence = backticks or tildes
+        self.info = (backtick_info or tilde_info or "").strip().split(" ")[0]
+        self._indent = len(indent)
+        mark, least = re.escape(fence[0]), len(fence)
+        self._closing = re.compile(rf" {{0,3}}{mark}{{{least},}}[ \t]*\r?\n?\Z")
+        self._maybe_closing = re.compile(rf" {{0,3}}(?:{mark}+[ \t]*\r?)?\Z")
+        if self._held:
+            self._give("explanation", self._held)
+            self._held = ""
+        self._state = "code"
+
+    def _say(self, text: str) -> None:
+        if self._state == "undecided":
+            self._held += text
+            if len(self._held) > HOLD_BACK:
+                self._decide(self._held[: self._held.rfind("\n") + 1] or self._held)
+        elif self._state == "prose" or self._state == "after":
+            self._give("explanation", text)
+        elif self._state == "code" and self._indent and not self._mid_line:
+            spaces = len(text) - len(text.lstrip(" "))
+            self._give("code", text[min(spaces, self._indent) :])
+        else:
+            self._give("code", text)
+
+    def _decide(self, sample: str) -> None:
+        """There was no fence so far: all that was held is code if the sample of it parses."""
+        part: Part = "code" if self._parses(sample) else "explanation"
+        self._state = "loose" if part == "code" else "prose"
+        self._give(part, self._held)
+        self._held = ""
+
+    def _give(self, part: Part, text: str) -> None:
+        if self._pieces and self._pieces[-1][0] == part:
+            self._pieces[-1] = (part, self._pieces[-1][1] + text)
+        else:
+            self._pieces.append((part, text))
+
+    def _given(self) -> list[Piece]:
+        given, self._pieces = self._pieces, []
+        return given

@@ -1,0 +1,108 @@
+"""Whether a piece of code parses, for the languages whose grammar is at hand (tree-sitter).
+
+A grammar is loaded when it is first needed. tree-sitter recovers from errors, and on hostile
+text that can take long, so a parse is given up after `PARSE_SECONDS`.
+"""
+
+import importlib
+import time
+from functools import cache
+
+import msgspec
+from tree_sitter import Language, Node, Parser
+
+PARSE_SECONDS = 0.05
+
+GRAMMARS = {
+    "bash": "tree_sitter_bash",
+    "c": "tree_sitter_c",
+    "cpp": "tree_sitter_cpp",
+    "css": "tree_sitter_css",
+    "go": "tree_sitter_go",
+    "html": "tree_sitter_html",
+    "java": "tree_sitter_java",
+    "javascript": "tree_sitter_javascript",
+    "json": "tree_sitter_json",
+    "php": "tree_sitter_php",
+    "python": "tree_sitter_python",
+    "ruby": "tree_sitter_ruby",
+    "rust": "tree_sitter_rust",
+    "sql": "tree_sitter_sql",
+    "tsx": "tree_sitter_typescript",
+    "typescript": "tree_sitter_typescript",
+}
+ALIASES = {
+    "c++": "cpp",
+    "golang": "go",
+    "js": "javascript",
+    "jsx": "javascript",
+    "py": "python",
+    "python3": "python",
+    "rb": "ruby",
+    "rs": "rust",
+    "sh": "bash",
+    "shell": "bash",
+    "ts": "typescript",
+    "zsh": "bash",
+}
+
+
+class Syntax(msgspec.Struct, frozen=True):
+    """Whether code parses; where it does not, the first error's line and column, from 1."""
+
+    valid: bool
+    line: int | None = None
+    column: int | None = None
+
+
+def language_name(name: str) -> str:
+    """The name by which this module knows a language."""
+    lowered = name.strip().lower()
+    return ALIASES.get(lowered, lowered)
+
+
+def check(code: str, language: str | None) -> Syntax | None:
+    """The verdict; None without a grammar, or when the parse took too long."""
+    name = language_name(language or "")
+    if name not in GRAMMARS:
+        return None
+    source = code.encode()
+    give_up = time.monotonic() + PARSE_SECONDS
+    parser = Parser(_language(name))
+    try:
+        tree = parser.parse(
+            lambda offset, _: source[offset : offset + 65_536],
+            progress_callback=lambda *_: time.monotonic() > give_up,
+        )
+    except ValueError:
+        return None
+    error = _first_error(tree.root_node)
+    if error is None:
+        return Syntax(True)
+    row, column = error.start_point
+    line_start = source.rfind(b"\n", 0, error.start_byte) + 1
+    before = source[line_start : line_start + column].decode(errors="replace")
+    return Syntax(False, row + 1, len(before) + 1)
+
+
+@cache
+def _language(name: str) -> Language:
+    module = importlib.import_module(GRAMMARS[name])
+    maker = getattr(module, f"language_{name}", None) or module.language
+    return Language(maker())
+
+
+def _first_error(node: Node) -> Node | None:
+    """The first error in the order of the text, without recursion: trees can be deep."""
+    cursor = node.walk()
+    while True:
+        here = cursor.node
+        if here is None:
+            return None
+        if here.is_error or here.is_missing:
+            return here
+        if here.has_error and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return None
