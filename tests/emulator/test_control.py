@@ -1,8 +1,11 @@
 """The control endpoint tells what happened, and when, to the millisecond."""
 
 import asyncio
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 import uuid
 
@@ -152,3 +155,28 @@ async def test_strangers_find_no_control(peer):
     request = make_mocked_request("GET", "/control", transport=Transport())
     with pytest.raises(aiohttp.web.HTTPNotFound):
         await Control(Ledger()).tell(request)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_run_prints_its_url_and_ends_on_a_signal(number):
+    code = "from streamapi.emulator import run; run('127.0.0.1', 0, 0, 24)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    url = (await process.stdout.readline()).decode().strip()
+    async with aiohttp.ClientSession() as session, session.get(url + "/control") as answer:
+        assert answer.status == 200
+    process.send_signal(number)
+    rest, _ = await process.communicate()
+    assert (rest, process.returncode) == (b"", 0)
+
+
+def test_the_package_stands_alone():
+    """A user's tests may import it: it brings the rest of the product along for nobody."""
+    code = (
+        "import sys, streamapi.emulator; "
+        "print(sorted({m.split('.')[1] for m in sys.modules if m.startswith('streamapi.')}), "
+        "sorted({'quart', 'langchain_core', 'pydantic'} & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n")[0] == "['emulator'] []"
