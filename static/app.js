@@ -38,6 +38,7 @@ async function load() {
   try {
     // Together, so that the page is laid out once.
     [doc, models] = await Promise.all([api.request('/openapi.json').then((response) => response.json()), catalogue(), banner()]);
+    if (!tasksOf(doc).length) throw new Error('The server lists no tasks.');
   } catch (error) {
     byId('start-trouble').replaceChildren(troubleCard(error, { again: load }));
     return;

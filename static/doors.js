@@ -6,14 +6,16 @@
  * (refused) or `ConnectionLost`. The loop in `streamapi.js` does the rest.
  */
 
+import { Inbox, watchdog } from './inbox.js';
 import { SSEParser } from './sse.js';
 import { ApiError, ConnectionLost } from './problem.js';
 
 const EVENTS = ['start', 'wait', 'delta', 'label', 'done', 'failed', 'cancelled'];
+/** Milliseconds between our own pings on a socket. */
+const PING = 15_000;
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
-/** Milliseconds without a sign of life before a connection counts as dead: three missed pings. */
-const SILENCE = 45_000;
+const SILENT = 'Connection silent.';
 
 export const doors = { post, follow, eventsource, websocket };
 
@@ -60,7 +62,7 @@ async function* readResponse(stream, response) {
   stream.opened();
   const parser = new SSEParser((raw) => stream.raw(raw));
   const reader = response.body.getReader();
-  const watch = watchdog(() => stream.drop('The connection fell silent.'));
+  const watch = watchdog(() => stream.drop(SILENT));
   try {
     for (;;) {
       const { done, value } = await reader.read().catch((error) => {
@@ -89,12 +91,14 @@ async function* eventsource(stream) {
       detail: 'A browser cannot send a key with EventSource. Take "SSE by POST" or "POST, then follow".',
     });
   }
-  const url = stream.generation
-    ? `/v1/generations/${stream.generation}/events?after=${stream.after}`
-    : `/v1/${stream.task}/stream?${toQuery(stream.request, stream.idempotencyKey)}`;
+  // Asked anew after every loss: the generation may have become known meanwhile.
+  const url = () =>
+    stream.generation
+      ? `/v1/generations/${stream.generation}/events?after=${stream.after}`
+      : `/v1/${stream.task}/stream?${toQuery(stream.request, stream.idempotencyKey)}`;
   const inbox = new Inbox(stream.signal);
-  const source = new stream.api.EventSource(stream.api.url(url));
-  const watch = watchdog(() => inbox.close(new ConnectionLost('The connection fell silent.')));
+  const source = new stream.api.EventSource(stream.api.url(url()));
+  const watch = watchdog(() => inbox.close(new ConnectionLost(SILENT)));
   for (const type of [...EVENTS, 'ping']) {
     source.addEventListener(type, (message) => {
       watch.touch();
@@ -106,8 +110,8 @@ async function* eventsource(stream) {
   source.onopen = () => (watch.touch(), stream.opened());
   source.onerror = () => {
     // CONNECTING: the browser reconnects by itself, with Last-Event-ID. CLOSED: refused.
-    if (source.readyState !== 2) return stream.report('reconnecting', { reason: 'The connection was lost.' });
-    whyRefused(stream, url).then((reason) => inbox.close(reason));
+    if (source.readyState !== 2) return stream.report('reconnecting', { reason: 'Connection lost.' });
+    whyRefused(stream, url()).then((reason) => inbox.close(reason));
   };
   try {
     yield* inbox;
@@ -125,7 +129,7 @@ async function whyRefused(stream, url) {
   try {
     const response = await stream.fetch(url, { headers: { Accept: 'text/event-stream' } });
     response.body?.cancel();
-    return new ConnectionLost('The connection was refused once.');
+    return new ConnectionLost('Connection refused once.');
   } catch (error) {
     return error;
   }
@@ -136,15 +140,15 @@ async function* websocket(stream) {
   const inbox = new Inbox(stream.signal);
   const socket = new stream.api.WebSocket(stream.api.url(`/v1/${stream.task}/ws`).replace(/^http/, 'ws'));
   const say = (message) => socket.send(JSON.stringify(message));
-  const watch = watchdog(() => inbox.close(new ConnectionLost('The connection fell silent.')));
-  const ping = setInterval(() => socket.readyState === 1 && say({ type: 'ping' }), SILENCE / 3);
+  const watch = watchdog(() => inbox.close(new ConnectionLost(SILENT)));
+  const ping = setInterval(() => socket.readyState === 1 && say({ type: 'ping' }), PING);
   let open = false;
   socket.onopen = () => {
     open = true;
     if (stream.api.key) say({ type: 'auth', token: stream.api.key });
     if (stream.generation) say({ type: 'resume', generation: stream.generation, after: stream.after });
     else say({ type: 'start', ref: stream.ref, request: stream.request, ...(stream.idempotencyKey && { idempotency_key: stream.idempotencyKey }) });
-    stream.hangUp = () => say({ type: 'cancel', generation: stream.generation });
+    stream.hangUp = () => socket.readyState === 1 && (say({ type: 'cancel', generation: stream.generation }), true);
     stream.opened();
   };
   socket.onmessage = (message) => {
@@ -210,45 +214,4 @@ export function toQuery(request, idempotencyKey = null) {
 
 function decode(type, id, data) {
   return { type, id, n: Number(id.slice(id.lastIndexOf('.') + 1)), data: JSON.parse(data) };
-}
-
-/** Calls `dead` after silence; looks a few times a minute instead of setting a timer per event. */
-function watchdog(dead) {
-  let seen = Date.now();
-  const timer = setInterval(() => Date.now() - seen > SILENCE && dead(), SILENCE / 9);
-  return { touch: () => (seen = Date.now()), stop: () => clearInterval(timer) };
-}
-
-/** Callbacks in, async iteration out. Closes by itself when the signal aborts. */
-class Inbox {
-  #items = [];
-  #end = null;
-  #wake = () => {};
-
-  constructor(signal) {
-    if (signal.aborted) this.close(signal.reason);
-    else signal.addEventListener('abort', () => this.close(signal.reason), { once: true });
-  }
-
-  push(item) {
-    if (!this.#end) this.#items.push(item);
-    this.#wake();
-  }
-
-  close(error = null) {
-    this.#end ??= { error };
-    this.#wake();
-  }
-
-  async *[Symbol.asyncIterator]() {
-    for (;;) {
-      const items = this.#items;
-      this.#items = [];
-      yield* items;
-      if (this.#items.length) continue;
-      if (this.#end?.error) throw this.#end.error;
-      if (this.#end) return;
-      await new Promise((wake) => (this.#wake = wake));
-    }
-  }
 }

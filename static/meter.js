@@ -18,7 +18,7 @@ export class Meter {
   #last = 0;
   #content = 0;
   #tokens = 0;
-  #ticks = [];
+  #ticks = new Map();
   #gaps = [];
 
   state = 'idle';
@@ -37,7 +37,7 @@ export class Meter {
   start() {
     this.#began = performance.now();
     this.#ended = this.#first = this.#last = this.#content = this.#tokens = this.events = 0;
-    this.#ticks = [];
+    this.#ticks = new Map();
     this.#gaps = [];
     this.set('connecting');
     requestAnimationFrame(this.tick);
@@ -61,12 +61,20 @@ export class Meter {
     const now = this.elapsed;
     this.events += 1;
     const kind = content ? (data.part === 'thought' ? 'thought' : 'content') : type === 'wait' ? 'wait' : 'mark';
-    this.#ticks.push({ at: now, kind });
+    this.#mark(kind, now);
     this.resumed();
     if (!content) return;
     this.#content += 1;
     this.#last = now;
     if (!this.#first) this.#first = now;
+  }
+
+  /** Ticks are counted by kind and hundredth of a second, so that drawing does not grow with the events. */
+  #mark(kind, at) {
+    if (!this.#ticks.has(kind)) this.#ticks.set(kind, new Map());
+    const counts = this.#ticks.get(kind);
+    const moment = Math.floor(at / 10) * 10;
+    counts.set(moment, (counts.get(moment) ?? 0) + 1);
   }
 
   lost() {
@@ -80,7 +88,7 @@ export class Meter {
 
   /** At the end the provider's own count replaces events per second. */
   finish({ output_tokens: out = 0, thought_tokens: thought = 0 } = {}) {
-    const seen = this.#ticks.some(({ kind }) => kind === 'thought');
+    const seen = this.#ticks.has('thought');
     // Too few events span too little time to divide by.
     this.#tokens = this.#content > 8 ? out - (seen ? 0 : thought) : 0;
     this.draw();
@@ -117,26 +125,24 @@ export class Meter {
     for (let at = 0; at <= across; at += every) paper.fillRect(Math.round(x(at)), 0, 1, height);
     paper.fillStyle = ink('gap');
     for (const { from, to } of this.#gaps) paper.fillRect(x(from), 0, Math.max(2, x(to || this.elapsed) - x(from)), height);
-    for (const [kind, column] of columns(this.#ticks, x)) {
+    for (const [kind, counts] of this.#ticks) {
       paper.fillStyle = ink(kind);
-      for (const [at, count] of column) {
-        const tall = kind === 'content' || kind === 'thought' ? Math.min(height, height * 0.4 + 3 * Math.log2(count + 1)) : height;
-        paper.fillRect(at, height - tall, 1.5, tall);
+      const whole = kind === 'mark' || kind === 'wait';
+      for (const [column, count] of byColumn(counts, x)) {
+        const tall = whole ? height : Math.min(height, height * 0.4 + 3 * Math.log2(count + 1));
+        paper.fillRect(column, height - tall, 1.5, tall);
       }
     }
   }
 }
 
-/** Ticks by kind and pixel: ten thousand events are a few hundred marks. */
-function columns(ticks, x) {
-  const kinds = new Map();
-  for (const { at, kind } of ticks) {
-    if (!kinds.has(kind)) kinds.set(kind, new Map());
+function byColumn(counts, x) {
+  const columns = new Map();
+  for (const [at, count] of counts) {
     const column = Math.round(x(at) / 2) * 2;
-    const counts = kinds.get(kind);
-    counts.set(column, (counts.get(column) ?? 0) + 1);
+    columns.set(column, (columns.get(column) ?? 0) + count);
   }
-  return kinds;
+  return columns;
 }
 
 export function seconds(milliseconds) {

@@ -56,7 +56,7 @@ export class ApiError extends Error {
 
 /** The connection ended, or fell silent, before the stream's ending event. */
 export class ConnectionLost extends Error {
-  constructor(message = 'The connection was lost.') {
+  constructor(message = 'Connection lost.') {
     super(message);
     this.name = 'ConnectionLost';
   }

@@ -152,12 +152,12 @@ export class Stream {
   /** Asks the server to stop. The stream then ends with `cancelled`. */
   async cancel() {
     await this.#known;
-    if (this.hangUp) this.hangUp();
-    else if (this.generation) await this.api.cancel(this.generation);
+    if (this.hangUp?.()) return;
+    if (this.generation) await this.api.cancel(this.generation);
   }
 
   /** Cuts the connection as a failing network would. The stream resumes by itself. */
-  drop(reason = 'The connection was dropped.') {
+  drop(reason = 'Connection dropped.') {
     this.#cut?.abort(new ConnectionLost(reason));
   }
 
@@ -180,7 +180,7 @@ export class Stream {
             // What a dead connection had already brought is not read on.
             this.#cut.signal.throwIfAborted();
           }
-          loss = new ConnectionLost('The connection ended before the stream did.');
+          loss = new ConnectionLost('Connection ended too soon.');
         } catch (error) {
           if (this.#outer?.aborted) throw this.#outer.reason;
           loss = error;
