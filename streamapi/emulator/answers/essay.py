@@ -82,8 +82,7 @@ def essay(topic: Topic, dice: random.Random, words: int | None = None, aside: st
 
 def prose(topic: Topic, dice: random.Random, sentences: int) -> str:
     """A paragraph about the topic."""
-    chosen = dice.sample(SENTENCES, min(sentences, len(SENTENCES)))
-    return " ".join(_fill(sentence, topic, dice) for sentence in chosen)
+    return " ".join(_fill(line, topic, dice) for line in dice.sample(SENTENCES, sentences))
 
 
 def thoughts(topic: Topic, dice: random.Random) -> tuple[str, ...]:
@@ -93,14 +92,22 @@ def thoughts(topic: Topic, dice: random.Random) -> tuple[str, ...]:
 
 def _sections(topic: Topic, dice: random.Random, sections: int | None) -> Iterator[str]:
     """Headings, paragraphs and lists; without a number of sections, for ever."""
-    yield f"{_line(OPENINGS, topic, dice)} {prose(topic, dice, 3)}"
+    deck: list[str] = []
+
+    def paragraph() -> str:
+        """Three sentences; each comes once before any comes again."""
+        if len(deck) < 3:
+            deck[:] = dice.sample(SENTENCES, len(SENTENCES))
+        return " ".join(_fill(deck.pop(), topic, dice) for _ in range(3))
+
+    yield f"{_line(OPENINGS, topic, dice)} {paragraph()}"
     number = 0
     while sections is None or number < sections:
         part, place = divmod(number, len(HEADINGS))
         yield f"## {HEADINGS[place]}" + (f" ({part + 1})" if part else "")
         if place % 3 == 1:
             yield _points(topic, dice)
-        yield prose(topic, dice, 3)
+        yield paragraph()
         number += 1
 
 

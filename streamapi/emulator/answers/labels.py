@@ -49,15 +49,23 @@ class Evidence:
 
     def rank(self, labels: Sequence[str]) -> list[tuple[str, int]]:
         """The labels with the number of words they share with the text, most first."""
-        shared = [(label, self._shared(label)) for label in labels]
+        shared = [(label, self._weight(label)) for label in labels]
         return sorted(shared, key=lambda pair: -pair[1])
 
-    def _shared(self, label: str) -> int:
+    def shared(self, label: str) -> set[str]:
+        """The stems of the words that speak for a label."""
+        return set.union(*self._words(label)) & self._said
+
+    def _weight(self, label: str) -> int:
+        own, told = self._words(label)
+        return 2 * len(own & self._said) + len(told & self._said)
+
+    def _words(self, label: str) -> tuple[set[str], set[str]]:
+        """The words of a label's name, and those of what is said about it."""
         own = {stem(word) for word in words_of(label.replace("_", " "))}
         hints = " ".join(HINTS.get(word, "") for word in words_of(label.replace("_", " ")))
         about = f"{self._told.get(label.lower(), '')} {hints}"
-        told = {stem(word) for word in words_of(about)} - own
-        return 2 * len(own & self._said) + len(told & self._said)
+        return own, {stem(word) for word in words_of(about)} - own
 
 
 def _descriptions(guide: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .essay import prose
 from .labels import Evidence
-from .topic import Topic
+from .topic import Topic, stem
 
 __all__ = ["document"]
 
@@ -52,7 +52,8 @@ class _Writer:
     evidence: Evidence
     dice: random.Random
     aside: str
-    nodes: int = field(default=0)
+    nodes: int = 0
+    reasons: set[str] = field(default_factory=set)
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         self.nodes += 1
@@ -136,6 +137,7 @@ class _Writer:
             if self._spent(0):
                 break
             entry = self._object(item, 1)
+            self.reasons |= self.evidence.shared(label)
             share = _confidence(place, shared, ranked[0][1])
             items.append({**entry, "label": label, "score": _between(score, share)})
         return items
@@ -152,13 +154,20 @@ class _Writer:
             return FORMATS[form]
         aside, self.aside = self.aside, ""
         short = {"title", "name", "topic", "subject", "heading"}
-        text = self.topic.title if name in short else prose(self.topic, self.dice, 1)
+        text = self.topic.title if name in short else self._sentence(name)
         text = aside + text
         least = min(_count(schema.get("minLength"), 0), 10_000)
         while len(text) < least:
             text += " " + prose(self.topic, self.dice, 3)
             self.nodes += 1
         return text[: _count(schema.get("maxLength"), len(text))]
+
+    def _sentence(self, name: str) -> str:
+        """A sentence; behind labels, one that says which words spoke for them."""
+        words = [word for word in self.topic.words if stem(word) in self.reasons][:4]
+        if name in ("rationale", "reason", "reasoning", "explanation") and words:
+            return f"The words that decide it: {', '.join(words)}."
+        return prose(self.topic, self.dice, 1)
 
 
 def _confidence(place: int, shared: int, best: int) -> float:

@@ -20,7 +20,7 @@ ANNOUNCED = re.compile(r"^(?:text|task|prompt|input|question)[ \t]*:", re.IGNORE
 #: How requests begin; read in a line whose words are each preceded by one space.
 LEAD_IN = re.compile(
     r"^(?: (?:please|can you|could you|i want you to|i need))*"
-    r"(?: (?:write|tell|explain|describe|give|create|make|discuss|summari[sz]e|show|implement))?"
+    r"(?: (?:write|tell|explain|describe|give|create|make|discuss|summari[sz]e|show|implement):?)?"
     r"(?: (?:me|us))?(?:(?: (?:an?|the|some))?(?: (?:short|long|brief|simple|detailed))*"
     r" (?:essay|story|text|article|poem|paragraph|note|summary|function|program|script|code))?"
     r"(?: (?:about|on|of|for|to|that|which))? ",
@@ -77,7 +77,9 @@ class Topic:
     def phrase(self) -> str:
         """The title inside a sentence."""
         first = self.title.split(" ")[0]
-        if first.isupper() or any(c.isupper() for c in first[1:]):
+        if self.subject.endswith("?"):
+            return f"the question *{self.title}?*"
+        if (first.isupper() and len(first) > 1) or any(c.isupper() for c in first[1:]):
             return self.title
         return self.title[0].lower() + self.title[1:]
 
