@@ -21,7 +21,7 @@ MAX_WORDS = 100_000
 MAX_CHUNK = 100_000
 
 # Each repetition is bounded, or a prompt of half-written markers costs quadratic time.
-FAULT = re.compile(r"\[\[fault:([^\s\]]{1,40})((?:\s{1,4}[^\s\]]{1,40}){0,8})\s{0,4}\]\]")
+FAULT = re.compile(r"\[\[fault:([^\s\]]{1,40})((?:\s{1,4}[^\s\]]{1,40}){0,4})\s{0,4}\]\]")
 NUMBER = re.compile(r"\[\[(pace|chunk|words):(\d{1,9}(?:\.\d{1,9})?)\]\]")
 
 
