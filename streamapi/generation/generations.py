@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from streamapi.errors import GenerationExpired, IdempotencyKeyReused, NotFound, ShuttingDown
-from streamapi.generation.event import Done, Start
+from streamapi.generation.event import Done, Event, Start
 from streamapi.generation.log import Entry, Generation, LogGone, Logs, OnDisconnect, Tail
 from streamapi.generation.model import Model, Parser, Prompt
 from streamapi.generation.producer import Patience, Producer
@@ -146,6 +146,17 @@ class Generations:
             raise _expired() from None
         finally:
             self._leave(generation, ended)
+
+    async def events(self, generation: Generation) -> list[Event]:
+        """All events up to now, without waiting for more. Raises `GenerationExpired`."""
+        tail = await self.tail(generation)
+        events: list[Event] = []
+        async with aclosing(self._logs.read(generation.log)) as batches:
+            async for batch in batches:
+                events += [entry.event for entry in batch]
+                if len(events) >= tail.n:
+                    break
+        return events
 
     def _leave(self, generation: Generation, ended: bool) -> None:
         left = self._readers.pop(generation.id) - 1

@@ -90,7 +90,6 @@ class Task(Generic[R]):
     max_output_tokens: int = 8192
     order: int = 100
 
-
     def asked(self, request: R) -> dict[str, Any]:
         """The common fields of a request, with the task's defaults, as arguments of `Prompt`."""
         return {

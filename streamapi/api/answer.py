@@ -1,0 +1,77 @@
+"""What a caller sees of a generation, whatever the wire.
+
+Shared events were encoded once, by the log. What belongs to one caller (ids, metadata, the
+request id) is written here: `start`, the endings, and the answer.
+"""
+
+from typing import Any
+
+import msgspec
+
+from streamapi.errors import Problem
+from streamapi.generation.event import Cancelled, Done, Failed, Fold, Start, encode
+from streamapi.generation.generations import rfc3339
+from streamapi.generation.log import Entry, Generation
+
+
+class GenerationFailed(Exception):
+    """What a generation failed with, while its answer could still have that status."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
+
+
+def answer(generation: Generation, fold: Fold, request_id: str) -> dict[str, Any]:
+    """The generation as the JSON door gives it; null is what is not known (yet)."""
+    ending = fold.ending
+    done = ending if isinstance(ending, Done) else None
+    body: dict[str, Any] = {
+        "id": generation.id,
+        "task": generation.task,
+        "status": fold.status,
+        "model": {
+            "requested": generation.model,
+            "served": done.served.model if done else None,
+            "dropped": done.served.dropped if done else (),
+        },
+        "result": fold.result,
+        "finish_reason": done.finish_reason if done else None,
+        "cache": generation.cache,
+        "usage": ending.usage if ending else None,
+        "timings": done.timings if done else None,
+        "metadata": generation.metadata,
+        "created": rfc3339(generation.created),
+    }
+    if isinstance(ending, Failed):
+        body["problem"] = own_problem(ending.problem, generation, request_id)
+    elif isinstance(ending, Cancelled):
+        body["cancelled_by"] = ending.by
+    return body
+
+
+def own_problem(problem: Problem, generation: Generation, request_id: str) -> Problem:
+    """The problem of a shared log, with what belongs to this caller."""
+    return msgspec.structs.replace(problem, request_id=request_id, generation=generation.id)
+
+
+def event_data(generation: Generation, entry: Entry, request_id: str) -> bytes:
+    """The JSON of an event, for this caller: one object on one line."""
+    if entry.data:
+        return entry.data
+    event = entry.event
+    if isinstance(event, Start):
+        return encode(
+            {
+                "generation": generation.id,
+                "task": event.task,
+                "model": generation.model,
+                "created": rfc3339(generation.created),
+            }
+        )
+    if isinstance(event, Done):
+        return encode(answer(generation, Fold("done", event.result, event), request_id))
+    if isinstance(event, Failed):
+        problem = own_problem(event.problem, generation, request_id)
+        return encode({"problem": problem, "usage": event.usage})
+    return encode(event)

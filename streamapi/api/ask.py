@@ -1,0 +1,70 @@
+"""A valid request becomes a generation: the same few steps behind every door."""
+
+import hashlib
+import re
+from typing import Any
+
+from quart import request
+
+from streamapi.api.body import validate
+from streamapi.api.services import Services
+from streamapi.errors import InvalidHeader
+from streamapi.generation.event import encode
+from streamapi.generation.generations import Ask, Caller
+from streamapi.generation.log import Generation, OnDisconnect
+from streamapi.tasks.task import Task
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+async def start(
+    parts: Services,
+    caller: Caller,
+    task: Task[Any],
+    body: dict[str, Any],
+    *,
+    idempotency_key: str | None = None,
+    lax: bool = False,
+    outlives_reader: bool = False,
+) -> Generation:
+    """Begin what the body asks of the task. Raises `InvalidRequest`, `ModelNotFound` and what
+    `Generations.start` raises. `outlives_reader` is for answers that are followed later."""
+    asked = validate(task.request, body, lax=lax)
+    settings = parts.settings
+    model = asked.model or (settings.fast_model if task.fast else settings.default_model)
+    cards = [parts.catalogue.serving(model)]
+    for name in settings.fallback_models:
+        card = parts.catalogue.serving(name)
+        if card not in cards:
+            cards.append(card)
+    go_on = outlives_reader or idempotency_key is not None
+    on_disconnect: OnDisconnect = asked.on_disconnect or "grace"
+    ask = Ask(
+        task=task.name,
+        model=model,
+        models=[parts.gemini.model(card) for card in cards],
+        prompt=task.prompt(asked),
+        parser=lambda: task.parser(asked),
+        metadata=asked.metadata,
+        on_disconnect="continue" if go_on else on_disconnect,
+        idempotency_key=idempotency_key,
+        digest=_digest(task.name, asked.model_dump(mode="json")),
+    )
+    return await parts.generations.start(caller, ask)
+
+
+def idempotency_key(value: str | None) -> str | None:
+    """The value as an idempotency key: 1 to 255 visible ASCII characters."""
+    if value is not None and not IDEMPOTENCY_KEY.fullmatch(value):
+        raise InvalidHeader("An idempotency key has 1 to 255 visible ASCII characters.")
+    return value
+
+
+def idempotency_header() -> str | None:
+    """The `Idempotency-Key` of the current request."""
+    return idempotency_key(request.headers.get("Idempotency-Key"))
+
+
+def _digest(task: str, body: dict[str, Any]) -> str:
+    canonical = encode([task, sorted(body.items())])
+    return hashlib.sha256(canonical).hexdigest()

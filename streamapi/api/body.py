@@ -1,0 +1,141 @@
+"""Requests, read strictly and in one place.
+
+A body is one JSON object (RFC 8259) in UTF-8 without a content encoding. msgspec's decoder
+refuses NaN, lone surrogates, invalid UTF-8 and trailing text; depth, size and U+0000 are ours.
+Whatever is wrong has its 4xx; nothing that a client sends is a 500.
+"""
+
+from typing import Any, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+from quart import request
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+
+from streamapi.errors import (
+    FieldError,
+    InvalidRequest,
+    MalformedJson,
+    TooLarge,
+    UnsupportedMediaType,
+    UriTooLong,
+)
+
+MAX_DEPTH = 32
+MAX_QUERY = 8000
+"""Characters that a GET's parameters may have, decoded; a longer request is for POST."""
+
+MAX_ERRORS = 50
+"""Field errors that one answer names."""
+
+R = TypeVar("R", bound=BaseModel)
+
+
+async def read_object() -> dict[str, Any]:
+    """The request's body. Raises `UnsupportedMediaType`, `TooLarge`, `MalformedJson`."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send the body as application/json.")
+    if request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("Send the body in UTF-8.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body without a content encoding.")
+    try:
+        body = await request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        bound = request.max_content_length or 0
+        raise TooLarge(f"A body may have {bound:,} bytes.") from None
+    except RequestTimeout:
+        raise MalformedJson("The body did not arrive in time.") from None
+    return decode_object(body)
+
+
+def decode_object(text: bytes | str) -> dict[str, Any]:
+    """The JSON object in a body or a WebSocket message. Raises `MalformedJson`."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise MalformedJson(f"The JSON cannot be read: {reason}.") from None
+    if not isinstance(value, dict):
+        raise MalformedJson("The body must be a JSON object.")
+    _check_depth(value)
+    return value
+
+
+def validate(model: type[R], value: dict[str, Any], *, lax: bool = False) -> R:
+    """The value as the model has it; `lax` reads numbers and booleans from text.
+
+    Raises `InvalidRequest` with one error per field."""
+    try:
+        return model.model_validate(value, strict=not lax)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = tuple(
+            FieldError(str(item["msg"]).removeprefix("Value error, "), pointer(item["loc"], value))
+            for item in found[:MAX_ERRORS]
+        )
+        fields = ", ".join(item.pointer or "the request" for item in errors[:3])
+        raise InvalidRequest(f"Wrong: {fields}.", errors=errors) from None
+
+
+def read_query(
+    model: type[R], leave_out: frozenset[str], also: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """The parameters of a GET as the fields of a request: lists are repeated parameters. The
+    names in `also` are allowed, and for someone else to read."""
+    if sum(len(k) + len(v) + 2 for k, v in request.args.items(multi=True)) > MAX_QUERY:
+        raise UriTooLong(f"The parameters may have {MAX_QUERY:,} characters; POST the request.")
+    fields: dict[str, Any] = {}
+    errors = []
+    for name, values in request.args.lists():
+        if name in also:
+            continue
+        known = model.model_fields.get(name)
+        if known is None or name in leave_out:
+            errors.append(FieldError("not a parameter of this GET", f"/{escape(name)}"))
+        elif _is_list(known.annotation):
+            fields[name] = values
+        elif len(values) > 1:
+            errors.append(FieldError("given more than once", f"/{escape(name)}"))
+        else:
+            fields[name] = values[0]
+    if errors:
+        raise InvalidRequest("Some parameters are wrong.", errors=tuple(errors[:MAX_ERRORS]))
+    return fields
+
+
+def pointer(location: tuple[int | str, ...], value: Any) -> str:
+    """Where a field stands (RFC 6901). pydantic also names the branches of a union it tried;
+    those are no places in the value, so they are left out."""
+    path = ""
+    for step in location:
+        if isinstance(value, dict) and isinstance(step, str):
+            path += f"/{escape(step)}"
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int):
+            path += f"/{step}"
+            value = value[step] if step < len(value) else None
+    return path
+
+
+def escape(step: str) -> str:
+    """One step of a JSON pointer, of a length that fits an answer."""
+    return step[:100].replace("~", "~0").replace("/", "~1")
+
+
+def _is_list(annotation: Any) -> bool:
+    return "list[" in str(annotation)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise MalformedJson(f"The JSON is nested more than {MAX_DEPTH} levels deep.")

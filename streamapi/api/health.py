@@ -1,0 +1,36 @@
+"""Whether this process lives, and whether it should be sent work."""
+
+from quart import Blueprint, Response
+from quart_rate_limiter import rate_exempt
+
+from streamapi.api.services import services
+from streamapi.generation.event import encode
+
+routes = Blueprint("health", __name__)
+
+
+@routes.get("/healthz")
+@rate_exempt
+async def healthz() -> Response:
+    """This process lives."""
+    return _json({"status": "ok"})
+
+
+@routes.get("/readyz")
+@rate_exempt
+async def readyz() -> Response:
+    """This process takes work: 503 from the moment it is told to end."""
+    parts = services()
+    return _json(
+        {
+            "status": "draining" if parts.draining else "ready",
+            "upstream": "emulator" if parts.emulated else "gemini",
+            "running": parts.generations.running,
+        },
+        503 if parts.draining else 200,
+    )
+
+
+def _json(body: dict[str, object], status: int = 200) -> Response:
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Response(encode(body), status=status, headers=headers)

@@ -1,0 +1,280 @@
+"""The WebSocket door (RFC 6455): text frames of JSON, many generations on one socket.
+
+One task listens; each generation that the client follows has a task that reads its log and
+sends. A bad message gets an `error` message and the socket stays open. What a client can make
+wait is bounded: its messages by a queue that stops reading from the connection, its generations
+by a number, its unread bytes by `send_timeout`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import msgspec
+from hypercorn.protocol import ws_stream
+from hypercorn.typing import ASGIReceiveCallable, WebsocketScope
+from quart import Blueprint, Quart, websocket
+from quart.asgi import ASGIWebsocketConnection
+from quart_cors import cors_exempt
+from wsproto.extensions import PerMessageDeflate
+
+from streamapi.api import body, limits
+from streamapi.api.answer import event_data
+from streamapi.api.ask import idempotency_key, start
+from streamapi.api.headers import check_origin
+from streamapi.api.problems import request_id
+from streamapi.api.services import Services, caller, services
+from streamapi.api.stall import Stall
+from streamapi.errors import Internal, InvalidRequest, StreamapiError, TooManyStreams
+from streamapi.generation.event import Start, encode
+from streamapi.generation.log import Entry, Generation
+from streamapi.tasks.task import Task
+
+logger = logging.getLogger(__name__)
+
+SUBPROTOCOL = "streamapi.v1"
+GOING_AWAY, IDLE = 1001, 4408
+"""Close codes (RFC 6455, section 7.4); those from 4000 on are ours."""
+
+QUEUE = 64
+"""Messages that wait to be read; beyond it the connection is not read from."""
+
+
+class _NoDeflate(PerMessageDeflate):
+    """Hypercorn checks the size of a message after inflating it, so one megabyte on the wire
+    can freeze the process as one gigabyte; and it cannot be told to refuse compression."""
+
+    def accept(self, offer: str) -> None:
+        return None
+
+
+ws_stream.PerMessageDeflate = _NoDeflate  # type: ignore[attr-defined]
+
+Ref = Annotated[str, msgspec.Meta(max_length=200)] | int
+
+
+class Message(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
+    """What a client may say."""
+
+
+class StartMessage(Message, tag="start"):
+    """Begin a generation. `ref` is the client's name for it, echoed on `start` and `error`."""
+
+    request: dict[str, Any]
+    task: str | None = None
+    ref: Ref | None = None
+    idempotency_key: str | None = None
+
+
+class ResumeMessage(Message, tag="resume"):
+    """Follow a generation from behind the event number `after`."""
+
+    generation: str
+    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    ref: Ref | None = None
+
+
+class CancelMessage(Message, tag="cancel"):
+    """Let go of a generation."""
+
+    generation: str
+    ref: Ref | None = None
+
+
+class PingMessage(Message, tag="ping"):
+    """Answered by `pong`; keeps an idle socket open."""
+
+    ref: Ref | None = None
+
+
+class AuthMessage(Message, tag="auth"):
+    """Who is asking, where no header could say it. Without keys, everybody may ask."""
+
+    token: str
+    ref: Ref | None = None
+
+
+Messages = StartMessage | ResumeMessage | CancelMessage | PingMessage | AuthMessage
+
+
+class BoundedSocket(ASGIWebsocketConnection):
+    """Quart's connection, with a bound on the messages that wait (its own queue has none), and
+    with empty binary messages told from missing ones."""
+
+    def __init__(self, app: Quart, scope: WebsocketScope) -> None:
+        super().__init__(app, scope)
+        self.queue = asyncio.Queue(maxsize=QUEUE)
+
+    async def handle_messages(self, receive: ASGIReceiveCallable) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.receive":
+                text = event.get("text")
+                await self.queue.put(event.get("bytes") or b"" if text is None else text)
+            elif event["type"] == "websocket.disconnect":
+                return
+
+
+def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
+    """`/v1/ws` for any task, and one socket per task."""
+    doors = Blueprint("sockets", __name__, url_prefix="/v1")
+
+    def door(task: Task[Any] | None) -> Callable[[], Awaitable[None]]:
+        @cors_exempt
+        async def talk() -> None:
+            parts = services()
+            check_origin(parts.settings)
+            asked = websocket.requested_subprotocols
+            await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in asked else None)
+            await Conversation(parts, task).run()
+
+        return talk
+
+    doors.add_websocket("/ws", "any", door(None))
+    for task in tasks.values():
+        doors.add_websocket(f"/{task.name}/ws", task.name, door(task))
+    return doors
+
+
+class Conversation:
+    """One socket, from its handshake to its close."""
+
+    def __init__(self, parts: Services, task: Task[Any] | None) -> None:
+        self._parts = parts
+        self._task_asked = task
+        self._request_id = request_id()
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._main = asyncio.current_task()
+        self._leaving = False
+        self._stall = Stall(parts.settings.send_timeout)
+
+    def goodbye(self) -> None:
+        """Close the socket: this process is ending."""
+        self._leaving = True
+        if self._main is not None:
+            self._main.cancel()
+
+    async def run(self) -> None:
+        self._parts.sockets.add(self.goodbye)
+        try:
+            await self._listen()
+        except asyncio.CancelledError:
+            if not self._leaving or self._main is None:
+                raise
+            self._main.uncancel()
+            await websocket.close(GOING_AWAY)
+        finally:
+            self._stall.stop()
+            self._parts.sockets.discard(self.goodbye)
+            for follower in self._following.values():
+                follower.cancel()
+            if self._following:
+                await asyncio.wait(self._following.values())
+
+    async def _listen(self) -> None:
+        idle = self._parts.settings.socket_idle_timeout
+        while True:
+            try:
+                async with asyncio.timeout(idle):
+                    message = await websocket.receive()
+            except TimeoutError:
+                if self._following:
+                    continue
+                await websocket.close(IDLE)
+                return
+            await self._hear(message)
+
+    async def _hear(self, text: str | bytes) -> None:
+        """Do what one message asks, or say why not."""
+        ref: Any = None
+        try:
+            if isinstance(text, bytes):
+                raise InvalidRequest("Messages are text frames.")
+            value = body.decode_object(text)
+            ref = value.get("ref") if isinstance(value.get("ref"), str | int) else None
+            try:
+                message = msgspec.convert(value, Messages)
+            except msgspec.ValidationError as error:
+                raise InvalidRequest(f"The message cannot be understood: {error}.") from None
+            await self._do(message)
+        except StreamapiError as error:
+            await self._refuse(ref, error)
+        except Exception:
+            logger.exception("a message failed", extra={"request_id": self._request_id})
+            await self._refuse(ref, Internal("The server's log has the reason."))
+
+    async def _do(self, message: Messages) -> None:
+        if isinstance(message, StartMessage):
+            await self._start(message)
+        elif isinstance(message, ResumeMessage):
+            generation = await self._parts.generations.find(caller(), message.generation)
+            tail = await self._parts.generations.tail(generation)
+            # Who has seen the ending already is shown it once more, rather than silence.
+            after = min(message.after, tail.n - 1) if tail.ended else message.after
+            await self._follow(generation, after, message.ref)
+        elif isinstance(message, CancelMessage):
+            generation = await self._parts.generations.find(caller(), message.generation)
+            await self._parts.generations.cancel(generation)
+        elif isinstance(message, PingMessage):
+            await self._send({"type": "pong", "ref": message.ref})
+
+    async def _start(self, message: StartMessage) -> None:
+        task = self._task_asked
+        if message.task is not None and (task is None or task.name != message.task):
+            if task is not None:
+                raise InvalidRequest(f"This socket is for {task.name}; /v1/ws takes any task.")
+            task = self._parts.tasks.get(message.task)
+        if task is None:
+            known = ", ".join(self._parts.tasks)
+            raise InvalidRequest(f"Name one of the tasks as `task`: {known}.")
+        if len(self._following) >= self._parts.settings.max_generations_per_socket:
+            raise TooManyStreams("This socket follows as many generations as one may.")
+        await limits.take_message(f"{task.name}.start")
+        key = idempotency_key(message.idempotency_key)
+        generation = await start(self._parts, caller(), task, message.request, idempotency_key=key)
+        await self._follow(generation, 0, message.ref)
+
+    async def _follow(self, generation: Generation, after: int, ref: Ref | None) -> None:
+        earlier = self._following.pop(generation.id, None)
+        if earlier is not None:
+            earlier.cancel()
+        follower = asyncio.create_task(self._pass_on(generation, after, ref))
+        self._following[generation.id] = follower
+        follower.add_done_callback(lambda done: self._left(generation.id, done))
+
+    def _left(self, generation_id: str, follower: "asyncio.Task[None]") -> None:
+        if self._following.get(generation_id) is follower:
+            del self._following[generation_id]
+
+    async def _pass_on(self, generation: Generation, after: int, ref: Ref | None) -> None:
+        """Read a log to its ending, and send it."""
+        try:
+            async with aclosing(self._parts.generations.read(generation, after)) as batches:
+                async for batch in batches:
+                    for entry in batch:
+                        await self._write(self._frame(generation, entry, ref))
+        except StreamapiError as error:
+            await self._refuse(ref, error)
+
+    def _frame(self, generation: Generation, entry: Entry, ref: Ref | None) -> str:
+        data = event_data(generation, entry, self._request_id).decode()
+        kind = entry.event.type
+        own = ""
+        if isinstance(entry.event, Start):
+            own = f'"ref":{encode(ref).decode()},"cache":"{generation.cache}",'
+            data = data.replace(f'"generation":"{generation.id}",', "", 1)
+        return f'{{"type":"{kind}","generation":"{generation.id}","n":{entry.n},{own}{data[1:]}'
+
+    async def _refuse(self, ref: Ref | None, error: StreamapiError) -> None:
+        problem = msgspec.structs.replace(error.problem(), request_id=self._request_id)
+        await self._send({"type": "error", "ref": ref, "problem": problem})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._write(encode(message).decode())
+
+    async def _write(self, text: str) -> None:
+        self._stall.sending()
+        await websocket.send(text)
+        self._stall.sent()

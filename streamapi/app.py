@@ -1,0 +1,120 @@
+"""The composition root: settings become parts, and parts become the Quart app.
+
+Start-up and shut-down are here too: before the first request the provider is imported, and at
+the end running generations get their bound, and then their ending.
+"""
+
+from quart import Quart
+
+from streamapi.access.limits import MemoryLimits
+from streamapi.api import (
+    docs,
+    generations,
+    headers,
+    health,
+    http1,
+    limits,
+    models,
+    pages,
+    problems,
+    socket,
+    tasks,
+)
+from streamapi.api.services import Services
+from streamapi.generation.generations import Generations
+from streamapi.generation.memory_log import LogBounds, MemoryLogs
+from streamapi.generation.producer import Patience
+from streamapi.providers.catalogue import Catalogue
+from streamapi.providers.gemini import Gemini
+from streamapi.settings import Settings, UnsafeSettings, read_settings
+from streamapi.tasks import every_task
+
+
+def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Quart:
+    """The app, as any ASGI server takes it: `hypercorn "streamapi:create_app()"`.
+
+    `emulated` says that `settings.gemini_base_url` is the emulator that `streamapi serve`
+    started. Raises `UnsafeSettings` when the settings cannot serve."""
+    settings = settings or read_settings()
+    parts = _parts(settings, emulated)
+    app = Quart(__name__, static_folder=str(pages.STATIC), static_url_path="/static")
+    app.asgi_websocket_class = socket.BoundedSocket
+    app.asgi_app = http1.only(app.asgi_app)  # type: ignore[method-assign, assignment]
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["BODY_TIMEOUT"] = settings.body_timeout
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["streamapi"] = parts
+    headers.register(app, settings)
+    limits.register(app, settings)
+    problems.register(app)
+    for task in parts.tasks.values():
+        app.register_blueprint(tasks.blueprint(task))
+    app.register_blueprint(socket.routes(parts.tasks))
+    for module in (generations, models, health, pages):
+        app.register_blueprint(module.routes)
+    docs.register(app, parts)
+
+    @app.before_serving
+    async def open_up() -> None:
+        await parts.gemini.open(settings.default_model)
+
+    @app.after_serving
+    async def close_down() -> None:
+        await close(parts, 0.0)
+
+    return app
+
+
+async def close(parts: Services, within: float) -> None:
+    """Drain: refuse new work, let streams end `within` seconds, end the rest, and say goodbye."""
+    parts.draining = True
+    await parts.generations.close(within)
+    for goodbye in list(parts.sockets):
+        goodbye()
+    await parts.gemini.aclose()
+
+
+def _parts(settings: Settings, emulated: bool) -> Services:
+    key = settings.google_api_key
+    if needs_key(settings) and not emulated:
+        raise UnsafeSettings(
+            "GOOGLE_API_KEY is not set, and STREAMAPI_GEMINI_BASE_URL is Google's own address. "
+            "Set the key; or let `streamapi serve` start the emulator, on a loopback address."
+        )
+    bounds = LogBounds(
+        ttl=settings.log_ttl,
+        expired_ttl=settings.expired_ttl,
+        max_bytes=settings.log_max_bytes,
+        max_events=settings.log_max_events,
+        max_logs=settings.max_logs,
+        max_total_bytes=settings.logs_max_bytes,
+    )
+    patience = Patience(
+        attempts=settings.retry_attempts,
+        backoff=settings.retry_backoff,
+        attempt=settings.attempt_timeout,
+        first_content=settings.first_content_timeout,
+        idle=settings.idle_timeout,
+        total=settings.total_timeout,
+    )
+    remembered = max(3600.0, settings.log_ttl) + settings.total_timeout
+    catalogue = Catalogue()
+    for name in (settings.default_model, settings.fast_model, *settings.fallback_models):
+        catalogue.serving(name)
+    return Services(
+        settings=settings,
+        tasks=every_task(),
+        catalogue=catalogue,
+        gemini=Gemini(settings.gemini_base_url, key.get_secret_value() if key else "none"),
+        generations=Generations(
+            MemoryLogs(bounds), patience, settings.disconnect_grace, remembered
+        ),
+        limits=MemoryLimits(),
+        emulated=emulated,
+    )
+
+
+def needs_key(settings: Settings) -> bool:
+    """Whether Google itself is to answer, and there is no key for it."""
+    googles = settings.gemini_base_url.endswith("googleapis.com")
+    return googles and settings.google_api_key is None

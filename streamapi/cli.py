@@ -1,0 +1,75 @@
+"""The command line: `streamapi serve | emulate | config | openapi`."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+from streamapi.settings import Settings, UnsafeSettings, environment_name, read_settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Settings that cannot serve are said in a sentence, with exit code 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options) or 0)
+    except UnsafeSettings as error:
+        print(f"streamapi: {error}", file=sys.stderr)
+        return 2
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from streamapi import server
+
+    server.run(read_settings(**({"bind": options.bind} if options.bind else {})))
+
+
+def _emulate(options: argparse.Namespace) -> None:
+    from streamapi import emulator
+
+    host, _, port = options.bind.rpartition(":")
+    emulator.run(host, int(port), options.pace, options.chunk)
+
+
+def _config(options: argparse.Namespace) -> None:
+    settings = read_settings()
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else value
+        print(f"{environment_name(name)}={shown}")
+
+
+def _openapi(options: argparse.Namespace) -> None:
+    from streamapi.app import create_app
+
+    async def fetch() -> object:
+        response = (
+            await create_app(read_settings(), emulated=True).test_client().get("/openapi.json")
+        )
+        return await response.get_json()
+
+    json.dump(asyncio.run(fetch()), sys.stdout, indent=2, ensure_ascii=False)
+    print()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="streamapi", description="A streaming-first LLM API.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    serve = commands.add_parser("serve", help="serve the API")
+    serve.add_argument("--bind", help="address and port; default: STREAMAPI_BIND")
+    serve.set_defaults(command=_serve)
+    emulate = commands.add_parser("emulate", help="serve Gemini's API with a script for a model")
+    emulate.add_argument("--bind", default="127.0.0.1:8001", help="default: %(default)s")
+    emulate.add_argument("--pace", type=float, default=0.02, help="seconds between chunks")
+    emulate.add_argument("--chunk", type=int, default=24, help="characters in a chunk")
+    emulate.set_defaults(command=_emulate)
+    config = commands.add_parser("config", help="print every setting and its value")
+    config.set_defaults(command=_config)
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document")
+    openapi.set_defaults(command=_openapi)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Every log line is one JSON object on stdout (structlog), whoever wrote it.
+
+The access log is ours: Hypercorn's prints what a client sent raw, so lines can be forged. It
+names the method, the path, the status and how long it took; never a query string, a body or a
+header of the client's.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from hypercorn.config import Config
+from hypercorn.logging import Logger
+from hypercorn.typing import ResponseSummary, WWWScope
+
+MAX_PATH = 200
+"""Characters of a path that a log line shows."""
+
+
+def configure(level: str) -> None:
+    """Send all logs of the process through structlog."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.EventRenamer("message"),
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("langchain_google_genai", "google_genai", "httpx", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+class AccessLog(Logger):
+    """Hypercorn's logger, with an access line of our own."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.access_logger = logging.getLogger("access")
+        self.error_logger = logging.getLogger("hypercorn")
+
+    async def access(
+        self, request: WWWScope, response: ResponseSummary | None, request_time: float
+    ) -> None:
+        client = request.get("client")
+        headers = dict(response.get("headers", ())) if response else {}
+        logging.getLogger("access").info(
+            "request",
+            extra={
+                "method": request.get("method", "WEBSOCKET"),
+                "path": request["path"][:MAX_PATH],
+                "status": response["status"] if response else None,
+                "milliseconds": round(request_time * 1000, 1),
+                "address": client[0] if client else None,
+                "request_id": headers.get(b"x-request-id", b"").decode("latin-1") or None,
+                "generation": headers.get(b"generation-id", b"").decode("latin-1") or None,
+            },
+        )

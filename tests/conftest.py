@@ -1,0 +1,100 @@
+"""What the tests stand on: a real emulator, a real server on a real port, a real HTTP client.
+
+The server runs in the tests' own event loop, under Hypercorn, as `streamapi serve` does it; what
+a test wants to know of the model (how often it was asked, when its client left) it asks the
+emulator. Nothing is mocked.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from hypercorn.asyncio import serve
+
+from streamapi.api.services import Services
+from streamapi.app import create_app
+from streamapi.emulator import Emulator
+from streamapi.server import _config, listen
+from streamapi.settings import Settings
+
+QUICK = {
+    "rate_limit": "off",
+    "retry_backoff": 0.005,
+    "attempt_timeout": 0.6,
+    "first_content_timeout": 2.0,
+    "idle_timeout": 0.6,
+    "disconnect_grace": 0.2,
+    "log_level": "error",
+}
+"""Settings under which a time-out does not make a test slow."""
+
+
+class Running:
+    """A server that answers at `url`, and its parts."""
+
+    def __init__(self, url: str, parts: Services) -> None:
+        self.url = url
+        self.ws = url.replace("http", "ws", 1)
+        self.parts = parts
+
+
+@asynccontextmanager
+async def running(emulator: Emulator, **settings: Any) -> AsyncIterator[Running]:
+    """A server of its own, for a test that needs other settings."""
+    wanted = Settings(**{"gemini_base_url": emulator.url, "bind": "127.0.0.1:0", **QUICK, **settings})
+    listener = listen(wanted)
+    app = create_app(wanted)
+    stop = asyncio.Event()
+    task = asyncio.create_task(serve(app, _config(wanted, listener), shutdown_trigger=stop.wait))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    await _answers(url, task)
+    try:
+        yield Running(url, app.extensions["streamapi"])
+    finally:
+        stop.set()
+        await task
+
+
+async def _answers(url: str, task: "asyncio.Task[None]") -> None:
+    async with httpx.AsyncClient() as client:
+        for _ in range(500):
+            if task.done():
+                task.result()
+            try:
+                await client.get(f"{url}/healthz")
+                return
+            except httpx.TransportError:
+                await asyncio.sleep(0.01)
+    raise AssertionError("the server did not come up")
+
+
+async def until(true: Callable[[], Any], what: str, seconds: float = 5.0) -> None:
+    """Wait until something is true; the description says what was waited for in vain."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not true():
+        assert asyncio.get_running_loop().time() < end, f"waited in vain until {what}"
+        await asyncio.sleep(0.002)
+
+
+@pytest.fixture(scope="session")
+async def emulator() -> AsyncIterator[Emulator]:
+    """Gemini, scripted."""
+    async with Emulator(pace=0.001) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+async def server(emulator: Emulator) -> AsyncIterator[Running]:
+    """The server that most tests share."""
+    async with running(emulator) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the shared server."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+        yield client
