@@ -17,7 +17,7 @@ const DOORS = {
   follow: ['POST, then follow', (task) => `POST /v1/${task} → 202, then GET …/events`],
   websocket: ['WebSocket', (task) => `WS /v1/${task}/ws → frames of JSON`],
 };
-const FAULTS = ['503', '429_delay', 'error_before_text', 'error_after_text', 'no_finish', 'reset_after_text', 'hang_after_text', 'safety', 'max_tokens', 'thoughts', 'hostile'];
+const FAULTS = ['slow', '503', '429_delay', 'error_before_text', 'error_after_text', 'no_finish', 'reset_after_text', 'hang_after_text', 'safety', 'max_tokens', 'thoughts', 'hostile'];
 
 const api = new StreamAPI();
 const form = new Form(byId('fields'), byId('options'));
@@ -88,7 +88,10 @@ function showCurl() {
 
 function request() {
   const fault = emulated && byId('fault').value;
-  return form.read(fault ? ` [[fault:${fault}]]` : '');
+  if (!fault) return form.read();
+  const asked = form.read(fault === 'slow' ? ' [[pace:0.15]]' : ` [[fault:${fault}]]`);
+  // Thoughts that were not asked for are not passed on.
+  return fault === 'thoughts' ? { ...asked, include_thoughts: true } : asked;
 }
 
 async function start() {
@@ -148,7 +151,7 @@ function happened(event) {
 
 function waiting({ reason, attempt, delay, model }) {
   const what = { queued: 'Queued', retry: 'The provider failed; trying again', fallback: `Falling back to ${model}` }[reason] ?? reason;
-  return `${what}${attempt ? ` (attempt ${attempt})` : ''}${delay ? `, in ${Number(delay).toFixed(1)} s` : ''}`;
+  return `${what}${attempt ? ` (attempt ${attempt})` : ''}${delay >= 0.05 ? `, in ${Number(delay).toFixed(1)} s` : ''}`;
 }
 
 function ended({ type, data }) {

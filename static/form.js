@@ -1,6 +1,7 @@
 /** The form of one task: controls made from fields, read back as a request. */
 
 import { byId, el } from './dom.js';
+import { spans } from './markdown-view.js';
 import { fromControl, mainField, toControl } from './schema.js';
 
 const HINTS = { lines: 'One per line.', labels: 'One per line. “name: description” explains a label.' };
@@ -85,7 +86,7 @@ export class Form {
     const hint = [field.help, HINTS[field.kind]].filter(Boolean).join(' ');
     const label = el('label', { for: id }, field.label, field.required ? el('span', { class: 'needed', textContent: ' required' }) : null);
     const parts = [
-      hint ? el('p', { class: 'hint', id: `hint-${field.name}`, textContent: hint }) : null,
+      hint ? el('p', { class: 'hint', id: `hint-${field.name}` }, ...spans(hint)) : null,
       el('p', { class: 'error', id: `error-${field.name}`, hidden: true }),
     ];
     control.input.setAttribute('aria-describedby', [hint && `hint-${field.name}`, `error-${field.name}`].filter(Boolean).join(' '));

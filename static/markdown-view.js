@@ -36,7 +36,7 @@ export class MarkdownView {
       drawn.length = block.text.length;
     } else if (block.text !== drawn.text) {
       drawn.text = block.text;
-      drawn.run?.replaceChildren(...inline(block.text).map(span));
+      drawn.run?.replaceChildren(...spans(block.text));
     }
   }
 
@@ -89,6 +89,11 @@ export class MarkdownView {
 
 function shapeOf({ kind, level, depth, number, lang, joined, paragraph }) {
   return [kind, level, depth, number, lang, joined, paragraph].join('|');
+}
+
+/** Text with its emphasis and code, as nodes. */
+export function spans(text) {
+  return inline(text).map(span);
 }
 
 function span(part) {

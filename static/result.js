@@ -30,6 +30,7 @@ export class ResultView {
     this.#parts.clear();
     this.#bars.clear();
     this.#stick = true;
+    this.several = request.multi_label === true;
     this.host.replaceChildren();
     if (Array.isArray(request.labels)) for (const label of request.labels) this.#bar(label.name ?? label);
   }
@@ -115,6 +116,7 @@ export class ResultView {
     for (const entry of labels) this.label(entry.label ?? entry.name, entry.score);
     for (const [name, { row, note }] of this.#bars) {
       row.dataset.best = String(name === label);
+      row.dataset.applies = String(name === label || (this.several && labels.some((entry) => entry.label === name)));
       note.textContent = name === label ? 'best' : '';
     }
     if (label === null && labels.length) this.host.append(el('p', { class: 'none', textContent: 'No label fits well enough.' }));
