@@ -79,12 +79,15 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
             await close(parts, settings.drain_timeout)
 
         _banner(settings, listener, emulated)
-        await hypercorn_serve(app, _config(settings, listener), shutdown_trigger=drained)
+        config = hypercorn_config(settings, listener)
+        await hypercorn_serve(app, config, shutdown_trigger=drained)
 
 
-def _config(settings: Settings, listener: socket.socket) -> Config:
+def hypercorn_config(settings: Settings, listener: socket.socket) -> Config:
+    """How Hypercorn serves: `hypercorn.toml`, with the settings on top. It takes over the
+    listening socket."""
     config = Config.from_toml(HYPERCORN_TOML)
-    config.bind = [f"fd://{listener.fileno()}"]
+    config.bind = [f"fd://{listener.detach()}"]
     config.logger_class = logs.AccessLog
     config.websocket_ping_interval = settings.ping_interval
     config.websocket_max_message_size = settings.max_body_bytes

@@ -17,7 +17,7 @@ from hypercorn.asyncio import serve
 from streamapi.api.services import Services
 from streamapi.app import create_app
 from streamapi.emulator import Emulator
-from streamapi.server import _config, listen
+from streamapi.server import hypercorn_config, listen
 from streamapi.settings import Settings
 
 QUICK = {
@@ -44,12 +44,15 @@ class Running:
 @asynccontextmanager
 async def running(emulator: Emulator, **settings: Any) -> AsyncIterator[Running]:
     """A server of its own, for a test that needs other settings."""
-    wanted = Settings(**{"gemini_base_url": emulator.url, "bind": "127.0.0.1:0", **QUICK, **settings})
+    wanted = Settings(
+        **{"gemini_base_url": emulator.url, "bind": "127.0.0.1:0", **QUICK, **settings}
+    )
     listener = listen(wanted)
     app = create_app(wanted)
     stop = asyncio.Event()
-    task = asyncio.create_task(serve(app, _config(wanted, listener), shutdown_trigger=stop.wait))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config = hypercorn_config(wanted, listener)
+    task = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
     await _answers(url, task)
     try:
         yield Running(url, app.extensions["streamapi"])
