@@ -1,0 +1,92 @@
+# Everything that is done to this project is a target here; CI runs `make test` and nothing else.
+#
+#   make run PYTHON=python3.13        another interpreter
+#   make test VENV=.venv-3.13 PYTHON=...   another environment beside the first
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The machine's own python3 where it is new enough, else a newer one beside it. Each is run, not
+# only looked for: a version manager leaves commands that refuse to start.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do \
+	"$$it" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo "$$it"; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+
+.PHONY: help install run check test test-client lock openapi clean system
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+install: $(VENV)/.installed ## everything for development, into .venv
+
+run: $(VENV)/.runtime ## serve on 127.0.0.1:8000 (installs what that needs, and no more)
+	@exec $(BIN)/python -m streamapi.cli serve
+
+check: $(VENV)/.installed ## lint, format, types, and the promises that the program must keep
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_promises.py
+
+test: system $(VENV)/.installed ## everything that CI does: check, and every test
+	@$(MAKE) check
+	@$(MAKE) test-client
+	$(BIN)/pytest
+
+test-client: ## the JavaScript client's own tests, where there is Node 20 or newer
+	@if node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then \
+		node --test tests/static/*.test.mjs; \
+	else \
+		echo '!!! Node 20 or newer is missing: the JavaScript client is NOT tested' >&2; \
+	fi
+
+lock: $(VENV)/.installed ## pin the dependencies of pyproject.toml again, with hashes
+	$(COMPILE) --upgrade --output-file requirements.lock
+	$(COMPILE) --group dev --constraint requirements.lock --upgrade --output-file requirements-dev.lock
+
+openapi: $(VENV)/.runtime ## print the OpenAPI document
+	@$(BIN)/python -m streamapi.cli openapi
+
+clean: ## remove everything that these targets made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { \
+		echo 'make: Python 3.11 or newer is needed; say where it is: make PYTHON=/path/to/python' >&2; \
+		exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'make: $(PYTHON) is older than 3.11' >&2; exit 1; }
+	@# Debian's python3 has no ensurepip; its pip can then install one into the environment.
+	@$(PYTHON) -m venv $(VENV) >/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+		$(PYTHON) -m pip --python $@ install --quiet pip; } || { rm -rf $(VENV); exit 1; }
+	@echo '*' >$(VENV)/.gitignore
+
+$(VENV)/.runtime: requirements.lock | $(BIN)/python
+	@echo 'installing what it takes to serve into $(VENV); half a minute or so'
+	$(PIP) --require-hashes -r requirements.lock
+	@touch $@
+
+# The development lock holds the runtime lock's versions too (a promise test compares them).
+$(VENV)/.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo 'installing everything for development into $(VENV); a minute or so'
+	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.runtime $@
+
+# What some tests need besides Python. Only root may install it; others are told what is missing.
+system:
+	@missing=; \
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+		command -v google-chrome >/dev/null || missing="$$missing chromium"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } \
+			</dev/null >/dev/null && missing=; \
+	fi; \
+	[ -z "$$missing" ] || echo "!!! missing:$$missing; the tests that need it will be skipped" >&2
