@@ -20,9 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    settings = read_settings(**({"bind": options.bind} if options.bind else {}))
     from streamapi import server
 
-    server.run(read_settings(**({"bind": options.bind} if options.bind else {})))
+    server.run(settings)
 
 
 def _emulate(options: argparse.Namespace) -> None:

@@ -1,0 +1,114 @@
+"""`streamapi serve` as a process: its start, its refusals, its drain."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import websockets
+
+from tests import sse
+
+
+@asynccontextmanager
+async def serving(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A server process and its address, which its banner tells."""
+    process = await _start(BIND="127.0.0.1:0", **settings)
+    assert process.stderr is not None
+    banner = (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
+    try:
+        url = banner.split()[-1]
+        async with httpx.AsyncClient() as client:
+            for _ in range(500):
+                try:
+                    await client.get(f"{url}/healthz")
+                    break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.02)
+        yield process, url
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _start(*arguments: str, **settings: str) -> asyncio.subprocess.Process:
+    env = {name: value for name, value in os.environ.items() if name != "GOOGLE_API_KEY"}
+    env |= {f"STREAMAPI_{name}": value for name, value in settings.items()}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "streamapi.cli",
+        "serve",
+        *arguments,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_without_a_key_the_emulator_answers_and_says_so() -> None:
+    """On loopback, `serve` needs nothing: the emulator answers, and `/readyz` tells."""
+    async with serving() as (_, url), httpx.AsyncClient(base_url=url, timeout=20) as client:
+        assert (await client.get("/readyz")).json()["upstream"] == "emulator"
+        answer = await client.post("/v1/text", json={"prompt": "hello"})
+        assert answer.json()["status"] == "done"
+
+
+async def test_without_a_key_it_does_not_open_to_others() -> None:
+    """An address that others can reach, and no key: it refuses, with a sentence."""
+    process = await _start("--bind", "0.0.0.0:0")
+    _, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert b"GOOGLE_API_KEY is not set" in error
+
+
+async def test_a_wrong_setting_is_named() -> None:
+    """A setting that cannot be read does not start; the sentence names it."""
+    process = await _start(RETRY_ATTEMPTS="0")
+    _, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert "STREAMAPI_RETRY_ATTEMPTS" in error.decode()
+    assert "Traceback" not in error.decode()
+
+
+async def test_sigterm_drains() -> None:
+    """At SIGTERM new work is refused at once, streams go on until the bound and then end as
+    `shutting_down`, sockets are told 1001, and the process exits with 0 and no traceback."""
+    async with (
+        serving(DRAIN_TIMEOUT="1.0", PING_INTERVAL="0.2") as (process, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as client,
+        websockets.connect(url.replace("http", "ws") + "/v1/ws") as socket,
+    ):
+        query = {"prompt": "go on [[fault:hang_after_text]]"}
+        async with client.stream("GET", "/v1/text/stream", params=query) as response:
+            events = sse.events(response)
+            seen = [await anext(events), await anext(events)]
+            process.send_signal(signal.SIGTERM)
+            seen.append(await _next_but_deltas(events))  # a ping: the signal has been handled
+            assert (await client.get("/readyz")).status_code == 503
+            refused = await client.post("/v1/text", json={"prompt": "hello"})
+            assert refused.json()["code"] == "shutting_down"
+            assert refused.headers["Retry-After"]
+            seen += [event async for event in events]
+        assert seen[-1].type == "failed"
+        assert seen[-1].data["problem"]["code"] == "shutting_down"
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            json.loads(await socket.recv())
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        output, error = await asyncio.wait_for(process.communicate(), 10)
+        assert process.returncode == 0
+        assert b"Traceback" not in output + error
+
+
+async def _next_but_deltas(events: AsyncIterator[sse.Seen]) -> sse.Seen:
+    async for event in events:
+        if event.type != "delta":
+            return event
+    raise AssertionError("the stream ended")
