@@ -1,0 +1,186 @@
+"""The demo page, as a person uses it: in a browser, against a real server.
+
+The page's policy forbids `eval`, so waiting is by selectors: `<html data-state>` says where the
+run is, `data-running` whether there is one.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+from tests.conftest import Running
+
+CHROMIUM = shutil.which("chromium")
+NODE = shutil.which("node")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DOORS = ("json", "post", "eventsource", "follow", "websocket")
+STREAMS = DOORS[1:]
+
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all pages."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser, server: Running) -> AsyncIterator[Page]:
+    """The demo page, ready to run. Whatever a script throws fails the test."""
+    page = await browser.new_page()
+    thrown: list[str] = []
+
+    def heard(line: ConsoleMessage) -> None:
+        if "Content Security" in line.text:
+            thrown.append(line.text)
+
+    page.on("pageerror", lambda error: thrown.append(str(error)))
+    page.on("console", heard)
+    await page.goto(server.url)
+    await page.wait_for_selector("#run:enabled")
+    yield page
+    await page.close()
+    assert thrown == []
+
+
+async def run(page: Page, door: str, prompt: str | None = None, task: str = "text") -> None:
+    """Fill in and press Run."""
+    await page.check(f"#task-{task}")
+    await page.check(f"#door-{door}")
+    if prompt is not None:
+        await page.fill("#field-prompt", prompt)
+    await page.click("#run")
+
+
+async def reaches(page: Page, state: str) -> None:
+    """Wait for a state of the run."""
+    await page.wait_for_selector(f"html[data-state={state}]", timeout=15_000)
+
+
+@pytest.mark.skipif(NODE is None, reason="needs node")
+def test_the_client_keeps_its_own_promises() -> None:
+    """The client, the parser and the page's pure parts have tests of their own, in JavaScript."""
+    files = sorted(Path(__file__).parent.glob("*.test.mjs"))
+    done = subprocess.run(
+        [str(NODE), "--test", *map(str, files)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+@in_browser
+@pytest.mark.parametrize("door", DOORS)
+async def test_every_door_shows_the_answer_and_its_figures(page: Page, door: str) -> None:
+    """Whatever the door, the answer is read as Markdown and the facts stand below."""
+    await run(page, door, f"What a {door} is.")
+    await reaches(page, "done")
+    await expect(page.locator("#result h3").first).not_to_be_empty()
+    await expect(page.locator("#facts")).to_contain_text("stop")
+
+
+@in_browser
+@pytest.mark.parametrize("door", STREAMS)
+async def test_a_dropped_connection_resumes_and_the_text_is_whole(page: Page, door: str) -> None:
+    """After a drop in mid-answer the page says so, resumes, and shows what JSON shows."""
+    words = "How rivers find the sea. [[words:150]]"
+    await run(page, "json", words)
+    await reaches(page, "done")
+    whole = await page.inner_text("#result")
+    await run(page, door, f"{words} [[pace:0.05]]")
+    await reaches(page, "streaming")
+    await page.click("#drop")
+    await reaches(page, "reconnecting")
+    await reaches(page, "done")
+    await expect(page.locator("#timeline")).to_contain_text(re.compile(r"Resumed at event \d+"))
+    assert await page.inner_text("#result") == whole
+
+
+@in_browser
+@pytest.mark.parametrize("door", STREAMS)
+async def test_stop_stops(page: Page, door: str) -> None:
+    """Escape stops the generation, by any door."""
+    await run(page, door, "Endless. [[pace:0.05]] [[words:5000]]")
+    await reaches(page, "streaming")
+    await page.keyboard.press("Escape")
+    await reaches(page, "cancelled")
+    await expect(page.locator("#timeline")).to_contain_text("Stopped by caller")
+
+
+@in_browser
+async def test_an_error_after_text_keeps_the_text_and_offers_to_try_again(page: Page) -> None:
+    """What had come stays; the error says its code."""
+    await run(page, "post", "A story. [[fault:error_after_text]]")
+    await reaches(page, "failed")
+    await expect(page.locator(".trouble")).to_have_attribute("data-code", "upstream_interrupted")
+    await expect(page.locator("#result .prose.main")).not_to_be_empty()
+    await expect(page.locator("#again")).to_be_visible()
+
+
+@in_browser
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_wrong_field_is_told_beside_the_field(page: Page, door: str) -> None:
+    """Even by `EventSource`, to which the browser tells nothing."""
+    await page.click(".options summary")
+    await page.fill("#field-temperature", "9")
+    await run(page, door, "Warm.")
+    await reaches(page, "failed")
+    await expect(page.locator("#error-temperature")).not_to_be_empty()
+    await expect(page.locator("#field-temperature")).to_have_attribute("aria-invalid", "true")
+
+
+@in_browser
+async def test_model_output_never_becomes_html(page: Page) -> None:
+    """Hostile text is shown as text."""
+    await run(page, "websocket", "Beware. [[fault:hostile]]")
+    await reaches(page, "done")
+    await expect(page.locator("#result")).to_contain_text("<script>alert(1)</script>")
+    assert await page.locator("#result script, #result img").count() == 0
+
+
+@in_browser
+async def test_code_is_shown_with_its_language_and_verdict(page: Page) -> None:
+    """The code task: language, verdict, explanation."""
+    await run(page, "follow", task="code")
+    await reaches(page, "done")
+    await expect(page.locator("figure.first .language")).to_have_text("python")
+    await expect(page.locator("figure.first .verdict")).to_have_text("parses")
+    await expect(page.locator("#result")).to_contain_text("Explanation")
+
+
+@in_browser
+async def test_labels_are_shown_as_bars(page: Page) -> None:
+    """The classification task: a bar for each label, the best one marked."""
+    await run(page, "post", task="classification")
+    await reaches(page, "done")
+    asked = (await page.input_value("#field-labels")).splitlines()
+    await expect(page.locator(".bars li")).to_have_count(len(asked))
+    await expect(page.locator(".bars [data-best=true] .note")).to_have_text("best")
+
+
+@in_browser
+async def test_nothing_is_wider_than_the_screen(page: Page) -> None:
+    """On a phone, a tablet and a desk, with every panel open."""
+    await page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    await run(page, "post", "Narrow.")
+    await reaches(page, "done")
+    for width in (390, 820, 1440):
+        await page.set_viewport_size({"width": width, "height": 860})
+        over = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0, f"{over} px too wide at {width}"
