@@ -1,0 +1,12 @@
+"""What the server says about itself, for programs: OpenAPI 3.1 and AsyncAPI 3.0.
+
+Both are made from what is there (the routes, the tasks, the events, the error tree), once, when
+first asked for; only what a program cannot see in the code is written down here.
+
+shapes.py      what stands on the wire, as types
+schemas.py     shapes and the tasks' models as JSON schemas with one set of names
+failures.py    which error can come where
+operations.py  what each route takes and gives
+openapi.py     the OpenAPI document, on quart-schema's walk through the routes
+asyncapi.py    the WebSocket doors
+"""

@@ -1,0 +1,146 @@
+"""The AsyncAPI document: the WebSocket doors, whose messages OpenAPI cannot describe.
+
+What a client may say is described from the structs that read it; what the server says is the
+data of the same events as everywhere, with `type`, `generation` and `n` before it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from streamapi.api.documents.openapi import info
+from streamapi.api.documents.schemas import Schema, Schemas, ref, struct_components
+from streamapi.api.socket import Messages, StartMessage
+from streamapi.errors import Problem
+from streamapi.generation.event import EVENTS, Start
+from streamapi.tasks.task import Task
+
+CLOSE_CODES = {
+    "1000": "The client closed the socket.",
+    "1001": "This process is ending: open another socket and resume.",
+    "1009": "A message was too large.",
+    "4408": "Nothing ran and nothing was said for a while. Send `ping` to stay.",
+}
+REF: Schema = {"description": "The client's own name for what it asked."}
+WHOLE = {"type": "integer", "minimum": 1}
+
+
+def document(tasks: Mapping[str, Task[Any]]) -> dict[str, Any]:
+    """The document for these tasks."""
+    schemas = Schemas(tasks)
+    said = {kind.__struct_config__.tag: kind for kind in get_args(Messages)}
+    messages = {f"client.{name}": _message(str(name), ref(kind)) for name, kind in said.items()}
+    messages |= _server_messages(schemas, None)
+    channels = {"any": _channel("/v1/ws", "Any task", messages)}
+    described = {
+        **schemas.components,
+        **struct_components([*said.values()]),
+    }
+    every = dict(messages)
+    for task in tasks.values():
+        own = {f"{task.name}.client.start": _start(task, schemas)}
+        own |= _server_messages(schemas, task)
+        every |= own
+        channels[task.name] = _channel(
+            f"/v1/{task.name}/ws", task.title, _instead(messages, task, own)
+        )
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "streamapi: WebSocket",
+            "version": info().version,
+            "description": "Text frames of JSON, many generations on one socket. A bad message "
+            "gets `error` and the socket stays open. The HTTP doors: /openapi.json.",
+        },
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": _operations(channels),
+        "components": {"messages": every, "schemas": described},
+    }
+
+
+def _server_messages(schemas: Schemas, task: Task[Any] | None) -> dict[str, Schema]:
+    """What the server says: of a task, only what differs from any other's."""
+    events = schemas.events(task)
+    if task is not None:
+        return {f"{task.name}.server.done": _message("done", _frame("done", events["done"]))}
+    messages = {
+        f"server.{kind.type}": _message(
+            kind.type, _frame(kind.type, events[kind.type], begins=kind is Start)
+        )
+        for kind in EVENTS
+    }
+    messages["server.error"] = _message("error", _reply("error", {"problem": ref(Problem)}))
+    messages["server.pong"] = _message("pong", _reply("pong", {}))
+    return messages
+
+
+def _start(task: Task[Any], schemas: Schemas) -> Schema:
+    asked = {"type": "object", "properties": {"request": schemas.request(task)}}
+    return {
+        **_message("start", {"allOf": [ref(StartMessage), asked]}),
+        "examples": [{"payload": {"type": "start", "ref": 1, "request": task.example}}],
+    }
+
+
+def _instead(
+    messages: dict[str, Schema], task: Task[Any], own: dict[str, Schema]
+) -> dict[str, Schema]:
+    """The messages of a task's channel: its own in the place of the general ones."""
+    return {
+        (f"{task.name}.{name}" if f"{task.name}.{name}" in own else name): message
+        for name, message in messages.items()
+    }
+
+
+def _message(name: str, payload: Schema) -> Schema:
+    return {"name": name, "payload": payload}
+
+
+def _frame(kind: str, data: Schema, *, begins: bool = False) -> Schema:
+    """An event as a message."""
+    properties: dict[str, Schema] = {
+        "type": {"const": kind},
+        "generation": {"type": "string"},
+        "n": WHOLE,
+    }
+    if begins:
+        properties |= {"ref": REF, "cache": {"type": "string"}}
+    head = {"type": "object", "properties": properties, "required": ["type", "generation", "n"]}
+    return {"allOf": [head, data]}
+
+
+def _reply(kind: str, properties: dict[str, Schema]) -> Schema:
+    return {
+        "type": "object",
+        "properties": {"type": {"const": kind}, "ref": REF, **properties},
+        "required": ["type", "ref", *properties],
+    }
+
+
+def _channel(address: str, title: str, messages: dict[str, Schema]) -> Schema:
+    places = {name: {"$ref": f"#/components/messages/{name}"} for name in messages}
+    return {
+        "address": address,
+        "title": title,
+        "messages": places,
+        "bindings": {"ws": {"method": "GET"}},
+        "x-close-codes": CLOSE_CODES,
+    }
+
+
+def _operations(channels: dict[str, Schema]) -> dict[str, Schema]:
+    """`receive` is what the server hears, `send` what it says."""
+    found: dict[str, Schema] = {}
+    for name, channel in channels.items():
+        for action, side in (("receive", "client."), ("send", "server.")):
+            heard = [
+                {"$ref": f"#/channels/{name}/messages/{message}"}
+                for message in channel["messages"]
+                if side in message
+            ]
+            found[f"{name}_{action}"] = {
+                "action": action,
+                "channel": {"$ref": f"#/channels/{name}"},
+                "messages": heard,
+            }
+    return found

@@ -1,0 +1,127 @@
+"""Which error can come where: the one table, and the responses made of it.
+
+Each error of the contract stands in one situation or in several; a route names the situations
+it can be in. A test finds an error that stands in none.
+"""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from inspect import cleandoc
+from typing import Any
+
+import msgspec
+
+from streamapi import errors
+from streamapi.api.documents.schemas import Schema, ref
+from streamapi.errors import Problem, StreamapiError
+
+SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
+    "always": (errors.Internal,),
+    "counted": (errors.RateLimited,),
+    "body": (
+        errors.MalformedJson,
+        errors.TooLarge,
+        errors.UnsupportedMediaType,
+        errors.InvalidRequest,
+    ),
+    "query": (errors.UriTooLong, errors.InvalidRequest),
+    "start": (
+        errors.InvalidHeader,
+        errors.ModelNotFound,
+        errors.IdempotencyKeyReused,
+        errors.Overloaded,
+        errors.ShuttingDown,
+    ),
+    "wait": (
+        errors.ContextTooLong,
+        errors.ContentBlocked,
+        errors.UpstreamRejected,
+        errors.UpstreamTruncated,
+        errors.UpstreamInterrupted,
+        errors.ModelOutputInvalid,
+        errors.OutputTooLarge,
+        errors.ProducerLost,
+        errors.UpstreamUnavailable,
+        errors.UpstreamTimeout,
+    ),
+    "whole": (errors.GenerationCancelled,),
+    "named": (errors.NotFound, errors.GenerationExpired),
+    "resume": (errors.InvalidHeader, errors.InvalidRequest),
+    "found": (errors.NotFound,),
+    "handshake": (errors.OriginNotAllowed,),
+    "message": (errors.TooManyStreams,),
+    "path": (errors.MethodNotAllowed,),
+    "reserved": (
+        errors.Unauthenticated,
+        errors.KeyExpired,
+        errors.Forbidden,
+        errors.QuotaExceeded,
+        errors.StoreUnavailable,
+    ),
+}
+"""`message` errors come on an open socket, `path` ones for a method that a path does not take,
+and `reserved` ones once there are keys and stores: no route answers with those today."""
+
+GENERATION = frozenset(SITUATIONS["wait"] + SITUATIONS["whole"])
+"""Errors that name the generation that they ended."""
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Every error of the contract, and what to do about it."""
+    reserved = SITUATIONS["reserved"]
+    return [
+        {
+            "code": kind.code,
+            "status": kind.status,
+            "title": kind.title,
+            "description": cleandoc(kind.__doc__ or ""),
+            "retryable": kind.retryable,
+            "type": f"/errors/{kind.code}",
+            **({"reserved": True} if kind in reserved else {}),
+        }
+        for kind in errors.every_error()
+    ]
+
+
+def examples() -> dict[str, Schema]:
+    """One body per error, as `components/examples`."""
+    return {
+        kind.code: {"summary": kind.title, "value": _body(kind)} for kind in errors.every_error()
+    }
+
+
+def responses(situations: Iterable[str], *, counted: bool) -> dict[str, Schema]:
+    """The failures of a route, by status."""
+    kinds = {kind for name in situations for kind in SITUATIONS[name]}
+    by_status: dict[int, list[type[StreamapiError]]] = {}
+    for kind in errors.every_error():
+        if kind in kinds:
+            by_status.setdefault(kind.status, []).append(kind)
+    return {str(status): _response(found, counted) for status, found in by_status.items()}
+
+
+def _response(kinds: list[type[StreamapiError]], counted: bool) -> Schema:
+    names = ["X-Request-Id", "x-should-retry"]
+    if any(kind.default_retry_after for kind in kinds):
+        names.append("Retry-After")
+    if GENERATION.intersection(kinds):
+        names.append("Generation-Id")
+    if counted:
+        names += ["RateLimit", "RateLimit-Policy"]
+    lines = [f"- `{kind.code}`: {kind.title}." for kind in kinds]
+    places = {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds}
+    return {
+        "description": "\n".join([HTTPStatus(kinds[0].status).phrase + ":", "", *lines]),
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+        "content": {"application/problem+json": {"schema": ref(Problem), "examples": places}},
+    }
+
+
+def _body(kind: type[StreamapiError]) -> Any:
+    detail = " ".join(cleandoc(kind.__doc__ or "").split())
+    wrong = (errors.FieldError("Field required", "/prompt"),)
+    found = kind(detail, errors=wrong if kind is errors.InvalidRequest else ()).problem()
+    problem = msgspec.structs.replace(found, request_id="req_5Nn2cWcuXzRkH1vM")
+    if kind in GENERATION:
+        problem = msgspec.structs.replace(problem, generation="gen_3fkQ1b8vJ6mYw0ZtL2xE9A")
+    return msgspec.json.decode(msgspec.json.encode(problem))

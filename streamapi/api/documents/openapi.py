@@ -1,0 +1,139 @@
+"""The OpenAPI document: quart-schema walks the routes, and this tells what it cannot know.
+
+quart-schema describes JSON alone: event streams, sockets, errors and response headers are added
+to each operation it finds. It would build the document at each request; here that happens once,
+when the routes are all there.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from inspect import cleandoc
+from typing import Any
+
+from quart import Quart
+from quart_rate_limiter import QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE
+from quart_schema import Info, QuartSchema, Tag
+from quart_schema.openapi import QUART_SCHEMA_HIDDEN_ATTRIBUTE, OpenAPIProvider
+from werkzeug.routing import Rule
+
+from streamapi.api.documents import failures, parts
+from streamapi.api.documents.operations import Operation, doors, resources
+from streamapi.api.documents.schemas import Schema, Schemas
+from streamapi.api.services import Services
+
+DESCRIPTION = """
+JSON in, JSON out. Every task can be asked by four doors: one JSON answer, Server-Sent Events by
+POST and by GET, and WebSocket; and an answer can be begun now and followed later
+(`Prefer: respond-async`). All doors read the same log of events, so they cannot disagree.
+
+**A stream without an ending event is not over: resume it.**
+
+Errors are `application/problem+json` (RFC 9457) with a `code`, and say whether trying again can
+help (`retryable`). After the first byte the same object comes in the `failed` event. The
+WebSocket messages are described in [/asyncapi.json](/asyncapi.json).
+"""
+
+
+class Provider(OpenAPIProvider):
+    """The document of one app."""
+
+    def __init__(self, app: Quart, extension: QuartSchema) -> None:
+        super().__init__(app, extension)
+        self._built: dict[str, Any] | None = None
+
+    def schema(self) -> dict[str, Any]:
+        """The document, built when it is first asked for."""
+        if self._built is None:
+            self._built = self._build()
+        return self._built
+
+    def generate_rules(self) -> Iterable[Rule]:
+        """Every route that is not hidden, sockets included."""
+        for rule in self._app.url_map.iter_rules():
+            view = self._app.view_functions[rule.endpoint]
+            if not getattr(view, QUART_SCHEMA_HIDDEN_ATTRIBUTE, False):
+                yield rule
+
+    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The route as quart-schema has it, and what it cannot know."""
+        paths, components = super().build_paths(rule)
+        view = self._app.view_functions[rule.endpoint]
+        exempt = rule.websocket or getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False)
+        found = self._operations.get(rule.endpoint)
+        for operations in paths.values():
+            for operation in operations.values():
+                _summarise(operation, view)
+                if found is not None:
+                    _complete(operation, found, counted=not exempt)
+                if rule.websocket:
+                    operation["x-websocket"] = True
+        return paths, components
+
+    def _build(self) -> dict[str, Any]:
+        services: Services = self._app.extensions["streamapi"]
+        tasks = services.tasks.values()
+        schemas = Schemas(services.tasks)
+        self._operations = resources(schemas)
+        for task in tasks:
+            self._operations |= doors(task, schemas)
+        document = super().schema()
+        document["components"] = {
+            "schemas": {**document["components"]["schemas"], **schemas.components},
+            "parameters": parts.parameters(),
+            "headers": parts.HEADERS,
+            "examples": {"stream": parts.stream_example(), **failures.examples()},
+        }
+        document["x-streamapi-tasks"] = [
+            {"name": task.name, "title": task.title, "description": task.description}
+            for task in tasks
+        ]
+        document["x-streamapi-errors"] = failures.catalogue()
+        return document
+
+
+def info() -> Info:
+    """What the document is about."""
+    try:
+        number = version("streamapi")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        number = "0"
+    return Info(title="streamapi", version=number, description=DESCRIPTION.strip())
+
+
+def tags(services: Services) -> list[Tag | dict[str, Any]]:
+    """One per task, and one per other resource."""
+    return [
+        *(Tag(task.title, task.description) for task in services.tasks.values()),
+        Tag(parts.SOCKETS, "Many generations of any task on one socket."),
+        Tag(parts.GENERATIONS, "What came of a request: read it, follow it, cancel it, forget it."),
+        Tag(parts.MODELS, "Who can answer."),
+        Tag(parts.SERVICE, "The state of the server, and the pages of its errors."),
+    ]
+
+
+def _summarise(operation: Schema, view: Callable[..., Any]) -> None:
+    first, _, rest = cleandoc(view.__doc__ or "").partition("\n\n")
+    operation["summary"] = " ".join(first.split()).rstrip(".")
+    operation["description"] = rest
+
+
+def _complete(operation: Schema, found: Operation, *, counted: bool) -> None:
+    always = ("X-Request-Id", *(parts.COUNTED if counted else ()))
+    situations = (*found.situations, "always", *(("counted",) if counted else ()))
+    answers = {
+        status: {**answer, "headers": {**answer.get("headers", {}), **parts.headers(*always)}}
+        for status, answer in found.answers.items()
+    }
+    operation["operationId"] = found.id
+    operation["tags"] = [found.tag]
+    if found.summary:
+        operation["summary"], operation["description"] = found.summary, found.description
+    operation["parameters"] = [
+        *operation["parameters"],
+        *found.takes,
+        parts.parameter("X-Request-Id"),
+    ]
+    if found.body is not None:
+        operation["requestBody"] = found.body
+    operation["responses"] = {**failures.responses(situations, counted=counted), **answers}
+    operation["responses"] = dict(sorted(operation["responses"].items()))

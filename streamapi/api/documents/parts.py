@@ -1,0 +1,187 @@
+"""The small parts that the routes' descriptions share: headers, parameters, kinds of responses.
+
+OpenAPI 3.1 has no word for a stream: its media type gets a description, an example made by the
+code that writes streams, and `x-events`, the schema of each event's data.
+"""
+
+from typing import Any
+
+from streamapi.api import sse
+from streamapi.api.ask import IDEMPOTENCY_KEY
+from streamapi.api.documents.schemas import Schema
+from streamapi.generation.event import Delta, Done, Event, Served, Start, Timings, Usage, encode
+from streamapi.generation.log import Entry, Generation
+
+GENERATIONS, MODELS, SOCKETS, SERVICE = "Generations", "Models", "WebSocket", "Service"
+TEXT: Schema = {"type": "string"}
+COUNTED = ("RateLimit", "RateLimit-Policy")
+
+EARLY = (
+    "The status line waits a moment for the first content, so that an early failure has its true "
+    "status; after it, a failure is a `failed` event."
+)
+SOCKET = (
+    "A WebSocket of JSON messages, many generations at once; its messages are described in "
+    "[/asyncapi.json](/asyncapi.json). The subprotocol `streamapi.v1` is optional."
+)
+STREAM = (
+    "Each event has its type (`event:`), one line of JSON (`data:`, the schemas are in "
+    "`x-events`) and an id (`id:`, `{generation}.{n}`). `start` comes first; after any `wait` "
+    "comes content (`delta`, `label`); exactly one of `done`, `failed` and `cancelled` comes "
+    "last. A stream without its ending is not over: resume it with the last id, as "
+    "`Last-Event-ID` or `?after=`. Silence is broken by comments, on GET by `event: ping`."
+)
+
+PARAMETERS: dict[str, Schema] = {
+    "Idempotency-Key": {
+        "in": "header",
+        "description": "The same key and body is the same generation, and is never paid twice.",
+        "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+    },
+    "Prefer": {
+        "in": "header",
+        "description": "`respond-async` (RFC 7240): answer 202 at once.",
+        "schema": {"type": "string", "examples": ["respond-async"]},
+    },
+    "Last-Event-ID": {
+        "in": "header",
+        "description": "Resume behind this event; it beats `after`. Starts nothing.",
+        "schema": {"type": "string", "examples": ["gen_3fkQ1b8vJ6mYw0ZtL2xE9A.12"]},
+    },
+    "X-Request-Id": {
+        "in": "header",
+        "description": "Yours, if you have one; it comes back, and stands in the server's log.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
+    },
+    "after": {
+        "in": "query",
+        "description": "Resume behind this event, as `Last-Event-ID` does: an event's id; on a "
+        "generation's own address its number will do. Starts nothing.",
+        "schema": TEXT,
+    },
+    "idempotency_key": {
+        "in": "query",
+        "description": "As `Idempotency-Key`: who loses the connection before the first event "
+        "joins its generation instead of starting another.",
+        "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+    },
+}
+
+HEADERS: dict[str, Schema] = {
+    "X-Request-Id": {"description": "The caller's id for the request, or ours.", "schema": TEXT},
+    "Generation-Id": {"description": "The generation that answers.", "schema": TEXT},
+    "Location": {"description": "Where the generation is.", "schema": TEXT},
+    "Preference-Applied": {"description": "The preference that was kept.", "schema": TEXT},
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
+    "RateLimit": {
+        "description": "What is left (`r`), and the seconds until it is whole again (`t`).",
+        "schema": {"type": "string", "examples": ['"default";r=119;t=1']},
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests (`q`) in how many seconds (`w`).",
+        "schema": {"type": "string", "examples": ['"default";q=120;w=60']},
+    },
+    "x-should-retry": {
+        "description": "Whether trying again can help: `retryable`, for clients that read headers.",
+        "schema": {"type": "string", "enum": ["true", "false"]},
+    },
+}
+
+
+def parameters() -> dict[str, Schema]:
+    """`components/parameters`."""
+    return {name: {"name": name, **rest} for name, rest in PARAMETERS.items()}
+
+
+def parameter(name: str) -> Schema:
+    """The place of a shared parameter."""
+    return {"$ref": f"#/components/parameters/{name}"}
+
+
+def headers(*names: str) -> dict[str, Schema]:
+    """The places of shared response headers."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def json(description: str, schema: Schema, *names: str) -> Schema:
+    """A JSON response with some headers."""
+    content = {"application/json": {"schema": schema}}
+    return {"description": description, "headers": headers(*names), "content": content}
+
+
+def events(description: str, kinds: dict[str, Schema]) -> Schema:
+    """An event stream."""
+    media = {
+        "schema": {"type": "string", "description": STREAM},
+        "examples": {"stream": {"$ref": "#/components/examples/stream"}},
+        "x-events": kinds,
+    }
+    return {
+        "description": f"{description} {STREAM}",
+        "headers": headers("Generation-Id"),
+        "content": {"text/event-stream": media},
+    }
+
+
+def ended() -> Schema:
+    """What stops an `EventSource`."""
+    description = "The event that was named is the ending: there is no more, and no reconnecting."
+    return {"description": description, "headers": headers("Generation-Id")}
+
+
+def switching() -> Schema:
+    """The handshake of a WebSocket."""
+    return {"description": "Switching protocols: speak WebSocket (RFC 6455)."}
+
+
+def stream_example() -> Schema:
+    """A stream of the text task, as the server writes it."""
+    generation = Generation(
+        id="gen_3fkQ1b8vJ6mYw0ZtL2xE9A",
+        log="",
+        owner="",
+        task="text",
+        model="gemini-3.8-flash",
+        created=1_795_428_000.0,
+    )
+    written: list[Event] = [
+        Start("text", "2026-11-23T10:00:00Z"),
+        Delta("Sunlight bends ", "text"),
+        Delta("in every drop.", "text"),
+        Done(
+            {"text": "Sunlight bends in every drop."},
+            Usage(9, 7, 0),
+            "stop",
+            Served("gemini-3.8-flash"),
+            Timings(0, 310, 420),
+        ),
+    ]
+    entries = [
+        Entry(n, event, encode(event) if isinstance(event, Delta) else b"")
+        for n, event in enumerate(written, 1)
+    ]
+    text = sse.RETRY + sse.frames(generation, entries, "")
+    return {"summary": "A short answer of the text task", "value": text.decode()}
+
+
+def as_text(schema: Schema) -> Schema | None:
+    """The schema as a parameter's: text cannot say null, and a list holds no objects. None for
+    what parameters cannot carry at all."""
+    branches = schema.get("anyOf")
+    if branches is not None:
+        beside = {key: value for key, value in schema.items() if key != "anyOf"}
+        carried = [found for branch in branches if (found := as_text(branch)) is not None]
+        if not carried:
+            return None
+        found = carried[0] if len(carried) == 1 else {"anyOf": carried}
+        return _without_null_default({**found, **beside})
+    if "$ref" in schema or schema.get("type") in ("object", "null"):
+        return None
+    if schema.get("type") == "array":
+        items: Any = as_text(schema.get("items", {}))
+        return None if items is None else {**schema, "items": items}
+    return dict(schema)
+
+
+def _without_null_default(schema: Schema) -> Schema:
+    return {key: value for key, value in schema.items() if (key, value) != ("default", None)}

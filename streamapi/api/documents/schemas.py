@@ -1,0 +1,146 @@
+"""Shapes and the tasks' models as JSON schemas under one set of names (`components/schemas`).
+
+msgspec and pydantic each name what they describe by its class. pydantic keeps its own names
+apart; where a task's model has the name of a shape, the model's gets `Task` before it, so that a
+new task can never change what another route says.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from inspect import cleandoc
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+
+from streamapi.api.documents.shapes import (
+    Accepted,
+    Alive,
+    Answer,
+    DoneAnswer,
+    Model,
+    ModelList,
+    Readiness,
+    StartData,
+)
+from streamapi.errors import Problem, every_error
+from streamapi.generation.event import EVENTS, Cancelled, Done, Failed, Start, Timings, Usage
+from streamapi.tasks.task import Task
+
+Schema = dict[str, Any]
+PLACE = "#/components/schemas/"
+SHAPES = (Answer, Accepted, DoneAnswer, StartData, Problem, Model, ModelList, Alive, Readiness)
+ALWAYS_WHOLE = (Usage, Timings, Failed, Cancelled)
+"""Structs whose defaults are for us: on the wire every field is there."""
+
+
+class _Plain(GenerateJsonSchema):
+    """Without titles that only repeat the names of the fields."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+class Schemas:
+    """Every schema of the documents, and where to find those of a task."""
+
+    def __init__(self, tasks: Mapping[str, Task[Any]]) -> None:
+        events = [kind for kind in EVENTS if kind not in (Start, Done)]
+        self.components = struct_components((*SHAPES, *events))
+        self._answers: dict[str, type] = {task.name: _answer(task) for task in tasks.values()}
+        taken = {*self.components, *(kind.__name__ for kind in self._answers.values())}
+        self._models, found = _models(tasks.values(), taken)
+        self.components |= struct_components(self._answers.values(), self._result) | found
+        for kind in ALWAYS_WHOLE:
+            schema = self.components[kind.__name__]
+            schema["required"] = list(schema["properties"])
+            for field in schema["properties"].values():
+                field.pop("default", None)
+        codes = [kind.code for kind in every_error()]
+        self.components["Problem"]["properties"]["code"]["examples"] = codes
+
+    def request(self, task: Task[Any]) -> Schema:
+        """What a task is asked."""
+        return {"$ref": self._models[task.request, "validation"]}
+
+    def answer(self, task: Task[Any]) -> Schema:
+        """What a task answers, once it is done."""
+        return ref(self._answers[task.name])
+
+    def events(self, task: Task[Any] | None) -> dict[str, Schema]:
+        """The data of each event by its type; without a task, of any."""
+        known: dict[type, Schema] = {
+            Start: ref(StartData),
+            Done: self.answer(task) if task else ref(DoneAnswer),
+        }
+        return {kind.type: known.get(kind) or ref(kind) for kind in EVENTS}
+
+    def fields(self, task: Task[Any]) -> dict[str, Schema]:
+        """The fields of a task's request."""
+        name = self.request(task)["$ref"].removeprefix(PLACE)
+        return dict(self.components[name]["properties"])
+
+    def _result(self, kind: type) -> Schema:
+        return {"$ref": self._models[kind, "serialization"]}
+
+
+def ref(kind: type) -> Schema:
+    """The place of a shape's schema."""
+    return {"$ref": PLACE + kind.__name__}
+
+
+def pascal(name: str) -> str:
+    """A task's name as the beginning of a type's."""
+    return "".join(word.capitalize() for word in re.split(r"[^A-Za-z0-9]+", name))
+
+
+def struct_components(
+    kinds: Iterable[type], hook: Callable[[type], Schema] | None = None
+) -> dict[str, Schema]:
+    """The structs, and what they are made of, by name."""
+    _, components = msgspec.json.schema_components(
+        kinds, schema_hook=hook, ref_template=PLACE + "{name}"
+    )
+    for schema in components.values():
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])  # 3.11 keeps the indentation
+    # Tuples among the defaults become lists, as they are on the wire.
+    return msgspec.json.decode(msgspec.json.encode(components), type=dict[str, Schema])
+
+
+def _answer(task: Task[Any]) -> type:
+    name, fields = f"{pascal(task.name)}Answer", [("result", task.result)]
+    doc = {"__doc__": f"A whole answer of `{task.name}`."}
+    return msgspec.defstruct(name, fields, bases=(DoneAnswer,), namespace=doc, kw_only=True)
+
+
+def _models(
+    tasks: Iterable[Task[Any]], taken: Collection[str]
+) -> tuple[dict[tuple[type, JsonSchemaMode], str], dict[str, Schema]]:
+    """Where each of the tasks' models stands, by model and mode; and their schemas by name."""
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = []
+    for task in tasks:
+        wanted += [(task.request, "validation"), (task.result, "serialization")]
+    places, found = models_json_schema(
+        wanted, ref_template=PLACE + "{model}", schema_generator=_Plain
+    )
+    definitions = found.get("$defs", {})
+    moved = {PLACE + name: f"{PLACE}Task{name}" for name in definitions if name in taken}
+    components = {
+        moved.get(PLACE + name, PLACE + name).removeprefix(PLACE): _with_refs(schema, moved)
+        for name, schema in definitions.items()
+    }
+    at = {key: str(moved.get(item["$ref"], item["$ref"])) for key, item in places.items()}
+    return at, components
+
+
+def _with_refs(value: Any, moved: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_with_refs(item, moved) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: moved.get(item, item) if key == "$ref" else _with_refs(item, moved)
+        for key, item in value.items()
+    }
