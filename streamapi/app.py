@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
 
     @app.before_serving
     async def open_up() -> None:
-        await parts.gemini.open(settings.default_model)
+        await parts.gemini.open(parts.catalogue.serving(settings.default_model))
 
     @app.after_serving
     async def close_down() -> None:
@@ -105,7 +105,12 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         settings=settings,
         tasks=every_task(),
         catalogue=catalogue,
-        gemini=Gemini(settings.gemini_base_url, key.get_secret_value() if key else "none"),
+        gemini=Gemini(
+            settings.gemini_base_url,
+            key.get_secret_value() if key else "none",
+            settings.gemini_reader,
+            settings.gemini_proxy or None,
+        ),
         generations=Generations(
             MemoryLogs(bounds), patience, settings.disconnect_grace, remembered
         ),

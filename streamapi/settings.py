@@ -7,7 +7,7 @@ that would be unsafe do not start.
 
 import ipaddress
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     gemini_base_url: str = Field(
         "https://generativelanguage.googleapis.com",
         description="Where Gemini's REST API is: Google's, a gateway's, or an emulator's.",
+    )
+    gemini_proxy: str = Field("", description="An HTTP proxy on the way to Gemini. Empty: none.")
+    gemini_reader: Literal["wire", "langchain"] = Field(
+        "wire",
+        description="Who reads Gemini's stream: our own reader, or LangChain's (the reference, "
+        "ten times as costly per token).",
     )
     default_model: str = Field("gemini-3.8-flash", description="Answers text and code.")
     fast_model: str = Field("gemini-3.5-flash-lite", description="Answers classification.")

@@ -4,7 +4,7 @@ An attempt that fails before its first content leaves nothing behind, so another
 place; each has a parser of its own.
 """
 
-from streamapi.errors import UpstreamUnavailable
+from streamapi.errors import ContentBlocked, UpstreamUnavailable
 from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
 from streamapi.generation.model import Chunk, Model, Parser, Prompt
 
@@ -40,13 +40,17 @@ class Attempt:
             self.parser.result()  # raises unless nothing is a valid answer
 
     def read(self, chunk: Chunk) -> list[Event]:
-        """What a chunk says of the attempt is kept; what it says to readers is returned."""
+        """What a chunk says of the attempt is kept; what it says to readers is returned.
+
+        Raises `ContentBlocked`, and `ModelOutputInvalid` for a parser that cannot go on."""
         if chunk.usage is not None:
             self.usage = chunk.usage
         if chunk.finish is not None:
             self.finish = chunk.finish
         if chunk.model is not None and chunk.model != self.served.model:
             self.served = Served(chunk.model, self.served.dropped)
+        if chunk.blocked:
+            raise ContentBlocked("The provider's safety system stopped the content.")
         events: list[Event] = []
         if chunk.thought and self._include_thoughts:
             events.append(Delta(chunk.thought, "thought"))

@@ -55,7 +55,10 @@ class MemoryLogs:
             Entry(n, event, encode(event) if isinstance(event, SHARED) else b"")
             for n, event in enumerate(events, position)
         ]
-        ended = isinstance(events[-1], ENDINGS)
+        *before, last = events
+        ended = isinstance(last, ENDINGS)
+        if any(isinstance(event, ENDINGS) for event in before):
+            raise Conflict(f"{log} cannot go on after an ending")
         # An ending repeats the content in its result, so it weighs as much again.
         size = sum([len(entry.data) + ENTRY_OVERHEAD for entry in entries])
         size += kept.size if ended else 0

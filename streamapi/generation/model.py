@@ -40,13 +40,15 @@ class Prompt(msgspec.Struct, frozen=True):
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """What one frame of a model's stream says. `usage` is cumulative, `finish` stands on the
-    last chunk; a stream without it was cut."""
+    last chunk; a stream without it was cut. `blocked`: the provider's safety system stopped the
+    prompt or the answer here."""
 
     text: str = ""
     thought: str = ""
     finish: FinishReason | None = None
     usage: Usage | None = None
     model: str | None = None
+    blocked: bool = False
 
 
 class Model(Protocol):
@@ -64,7 +66,7 @@ class Model(Protocol):
         chunk, closes the connection within milliseconds.
 
         Raises `UpstreamUnavailable` for what may pass by itself (with the provider's
-        `retry_after`), `ModelGone`, `UpstreamRejected`, `ContextTooLong`, `ContentBlocked`.
+        `retry_after`), `ModelGone`, `UpstreamRejected`, `ContextTooLong`.
         """
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import msgspec
+
 from streamapi.errors import (
     ContextTooLong,
     ModelGone,
@@ -23,7 +25,15 @@ logger = logging.getLogger(__name__)
 
 
 def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiError:
-    """The contract's error for an HTTP status, or for the code of an error inside a stream."""
+    """The contract's error for an HTTP status, or for the code of an error inside a stream;
+    `body` as it came, or decoded."""
+    if isinstance(body, bytes):
+        try:
+            body = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            body = {}  # an HTML page of something between us
+    if isinstance(body, list) and len(body) == 1:
+        body = body[0]
     error = body.get("error", body) if isinstance(body, dict) else {}
     message = str(error.get("message", "")) if isinstance(error, dict) else ""
     if code == 404:
