@@ -1,0 +1,147 @@
+"""A model that plays a script, and the log that a producer wrote of it."""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+from streamapi.generation.event import ENDINGS, Done, Event, Start, Usage
+from streamapi.generation.log import Logs
+from streamapi.generation.memory_log import LogBounds, MemoryLogs
+from streamapi.generation.model import Chunk, Model, Parser, Prompt
+from streamapi.generation.producer import Patience, Producer
+from streamapi.tasks.text import TextParser
+
+PROMPT = Prompt(())
+QUICK = Patience(attempts=3, backoff=0.002, attempt=0.3, first_content=2.0, idle=0.3, total=5.0)
+END = Chunk(finish="stop", usage=Usage(3, 7, 1), model="scripted-001")
+LOG = "log_produced"
+
+
+class Pause:
+    """A silence in a script; for ever, unless it says how long."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self.seconds = seconds
+
+
+Step = Chunk | BaseException | Pause
+Script = Sequence[Step]
+
+
+def say(*texts: str) -> list[Step]:
+    return [Chunk(text) for text in texts]
+
+
+class Scripted:
+    """A `Model`: each request plays the next script, the last one for ever."""
+
+    def __init__(self, *scripts: Script, name: str = "scripted") -> None:
+        self.name = name
+        self.scripts = scripts
+        self.asked: list[float] = []
+        self.closed: list[float] = []
+        self.open = 0
+
+    def dropped(self, prompt: Prompt) -> tuple[str, ...]:
+        return () if prompt.temperature is None else ("temperature",)
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
+        script = self.scripts[min(len(self.asked), len(self.scripts) - 1)]
+        self.asked.append(time.monotonic())
+        self.open += 1
+        try:
+            for step in script:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                elif isinstance(step, BaseException):
+                    raise step
+                else:
+                    await asyncio.sleep(0)  # a real stream waits for its socket
+                    yield step
+        finally:
+            self.open -= 1
+            self.closed.append(time.monotonic())
+
+    @property
+    def requests(self) -> int:
+        return len(self.asked)
+
+
+class Produced:
+    """A producer on a log of its own."""
+
+    def __init__(
+        self,
+        *models: Model,
+        patience: Patience = QUICK,
+        parser: Callable[[], Parser] = TextParser,
+        prompt: Prompt = PROMPT,
+        bounds: LogBounds | None = None,
+    ) -> None:
+        self.logs: Logs = MemoryLogs(bounds)
+        self._asked = (models, prompt, parser, patience)
+        self.producer: Producer
+        self.task: asyncio.Task[None]
+
+    async def begin(self) -> "Produced":
+        await self.logs.append(LOG, 1, [Start("text", "2026-11-23T10:00:00Z")])
+        self.producer = Producer(self.logs, LOG, *self._asked)
+        self.task = self.producer.start()
+        return self
+
+    async def come_to(self, true: Callable[[Event], bool]) -> Event:
+        """Wait for an event."""
+        async with asyncio.timeout(5), aclosing(self.logs.read(LOG)) as batches:
+            async for batch in batches:
+                for entry in batch:
+                    if true(entry.event):
+                        return entry.event
+        raise AssertionError("the log ended before")
+
+    async def events(self) -> list[Event]:
+        """All events, once the producer is through; there is one ending, and it is last."""
+        async with asyncio.timeout(5):
+            await asyncio.wait({self.task})
+            assert (await self.logs.tail(LOG)).ended, self.task
+            events = [entry.event async for batch in self.logs.read(LOG) for entry in batch]
+        assert isinstance(events[0], Start)
+        assert [isinstance(event, ENDINGS) for event in events].count(True) == 1
+        assert isinstance(events[-1], ENDINGS)
+        assert self.task.exception() is None if not self.task.cancelled() else False
+        return events
+
+    async def ending(self) -> Event:
+        return (await self.events())[-1]
+
+    async def code(self) -> str:
+        """The code of the failure it ended in; else the type of its ending."""
+        ending = await self.ending()
+        return getattr(getattr(ending, "problem", None), "code", ending.type)
+
+
+async def produce(*models: Model, **more: object) -> list[Event]:
+    """What models, asked in turn, come to."""
+    return await (await Produced(*models, **more).begin()).events()  # type: ignore[arg-type]
+
+
+async def eventually_closed(model: Scripted) -> None:
+    """Wait until no stream of the model is open; a close may take a turn of the loop."""
+    end: Awaitable[None] | None = None
+    for _ in range(100):
+        if not model.open:
+            return
+        end = asyncio.sleep(0)
+        await end
+    gc.collect()
+    raise AssertionError(f"{model.open} streams of {model.name} are still open")
+
+
+def text_of(events: Sequence[Event]) -> str:
+    return "".join(getattr(event, "text", "") for event in events)
+
+
+def done(event: Event) -> Done:
+    assert isinstance(event, Done), event
+    return event

@@ -1,0 +1,592 @@
+"""The producer: whatever a model does, the log gets the truth and exactly one ending.
+
+`Produced.events` checks in every test that there is one ending, that it is last, and that the
+producer's task did not fail.
+"""
+
+import asyncio
+import gc
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamapi.errors import (
+    ContentBlocked,
+    ContextTooLong,
+    ModelGone,
+    ModelOutputInvalid,
+    StreamapiError,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
+from streamapi.generation.event import Cancelled, Delta, Event, Failed, Served, Usage, Wait
+from streamapi.generation.memory_log import LogBounds
+from streamapi.generation.model import Chunk, Prompt
+from tests.generation.scripted import (
+    END,
+    QUICK,
+    Pause,
+    Produced,
+    Scripted,
+    done,
+    eventually_closed,
+    produce,
+    say,
+    text_of,
+)
+
+AWAY = UpstreamUnavailable("away")
+
+
+def is_wait(event: Event) -> bool:
+    return isinstance(event, Wait)
+
+
+def is_delta(event: Event) -> bool:
+    return isinstance(event, Delta)
+
+
+# The way of a good answer.
+
+
+async def test_an_answer_is_passed_on_as_it_comes() -> None:
+    """Each chunk is a delta; the ending has the whole, and what the model told."""
+    model = Scripted([*say("Hel", "lo"), END])
+    events = await produce(model)
+    assert [event.type for event in events] == ["start", "delta", "delta", "done"]
+    ending = done(events[-1])
+    assert ending.result == {"text": "Hello"}
+    assert ending.usage == Usage(3, 7, 1)
+    assert ending.finish_reason == "stop"
+    assert ending.served == Served("scripted-001", ())
+    assert model.requests == 1
+
+
+async def test_text_beside_the_finish_reason_is_content() -> None:
+    """The last chunk may carry text and the finish reason at once, also the only one."""
+    events = await produce(Scripted([Chunk("all of it", finish="length")]))
+    assert text_of(events) == "all of it"
+    assert done(events[-1]).finish_reason == "length"
+
+
+async def test_what_a_model_does_not_take_is_told() -> None:
+    """The answer lists what was dropped."""
+    events = await produce(
+        Scripted([*say("a"), END]), prompt=msgspec.structs.replace(Prompt(()), temperature=0.5)
+    )
+    assert done(events[-1]).served.dropped == ("temperature",)
+
+
+async def test_thoughts_are_kept_to_ourselves() -> None:
+    """A thought that nobody asked for is neither content nor an opening of the gate."""
+    model = Scripted([Chunk(thought="hm"), AWAY], [Chunk(thought="ah"), *say("a"), END])
+    events = await produce(model)
+    assert [event.type for event in events] == ["start", "wait", "delta", "done"]
+    assert model.requests == 2
+
+
+async def test_a_wanted_thought_is_content() -> None:
+    """A thought that the caller asked to see opens the gate: nothing is retried after it."""
+    model = Scripted([Chunk(thought="hm"), AWAY])
+    produced = Produced(model, prompt=Prompt((), include_thoughts=True))
+    assert await (await produced.begin()).code() == "upstream_interrupted"
+    assert model.requests == 1
+
+
+async def test_the_connection_is_closed_when_the_answer_is_over() -> None:
+    """Nothing of a stream stays open behind the ending."""
+    model = Scripted([*say("a"), END])
+    await produce(model)
+    await eventually_closed(model)
+
+
+async def test_a_model_that_says_more_behind_its_finish_is_heard() -> None:
+    """Usage may come behind the finish reason: it counts."""
+    events = await produce(Scripted([*say("a"), Chunk(finish="stop"), Chunk(usage=Usage(9, 9))]))
+    assert done(events[-1]).usage == Usage(9, 9)
+
+
+async def test_a_model_that_does_not_hang_up_after_its_finish_is_hung_up_on() -> None:
+    """An answer that was finished is done, though its stream is not closed."""
+    model = Scripted([*say("a"), END, Pause()])
+    began = time.monotonic()
+    assert done((await produce(model))[-1]).result == {"text": "a"}
+    assert time.monotonic() - began < 2
+    await eventually_closed(model)
+
+
+async def test_an_error_behind_the_finish_changes_nothing() -> None:
+    """What breaks after the model said that it had finished cost the caller nothing."""
+    assert done((await produce(Scripted([*say("a"), END, AWAY])))[-1]).result == {"text": "a"}
+
+
+# The gate, and retries before it.
+
+
+RETRIED = [
+    pytest.param([AWAY], "upstream_unavailable", id="an error"),
+    pytest.param([Chunk(usage=Usage(1)), AWAY], "upstream_unavailable", id="an error in a stream"),
+    pytest.param([], "upstream_unavailable", id="an end without a word"),
+    pytest.param([END], "upstream_unavailable", id="an empty answer"),
+    pytest.param([Chunk(""), Chunk(""), END], "upstream_unavailable", id="empty chunks"),
+    pytest.param([Pause()], "upstream_timeout", id="silence"),
+    pytest.param([Chunk(thought="hm"), Pause()], "upstream_timeout", id="silence after a thought"),
+]
+
+
+@pytest.mark.parametrize(("script", "code"), RETRIED)
+@pytest.mark.parametrize("attempts", [1, 2, 4])
+async def test_what_fails_before_content_is_tried_exactly_so_often(
+    script: Any, code: str, attempts: int
+) -> None:
+    """`attempts` requests, a `wait` between them, and then the failure of the last."""
+    model = Scripted(script)
+    patience = msgspec.structs.replace(QUICK, attempts=attempts, attempt=0.02)
+    events = await produce(model, patience=patience)
+    assert model.requests == attempts
+    assert [event.type for event in events] == ["start", *["wait"] * (attempts - 1), "failed"]
+    failed = events[-1]
+    assert isinstance(failed, Failed)
+    assert failed.problem.code == code
+    assert failed.problem.retryable
+    await eventually_closed(model)
+
+
+@pytest.mark.parametrize(("script", "code"), RETRIED)
+async def test_what_passes_by_itself_leaves_no_trace_but_waits(script: Any, code: str) -> None:
+    """After two failures the third attempt's answer is whole and alone."""
+    model = Scripted(script, script, [*say("a", "b"), END])
+    events = await produce(model, patience=msgspec.structs.replace(QUICK, attempt=0.05))
+    assert [event.type for event in events] == ["start", "wait", "wait", "delta", "delta", "done"]
+    waits = [event for event in events if isinstance(event, Wait)]
+    assert [(wait.reason, wait.attempt, wait.model) for wait in waits] == [
+        ("retry", 2, "scripted"),
+        ("retry", 3, "scripted"),
+    ]
+    assert model.requests == 3
+
+
+REJECTED = [
+    UpstreamRejected("no"),
+    ContextTooLong("long"),
+    ContentBlocked("unsafe"),
+]
+
+
+@pytest.mark.parametrize("error", REJECTED, ids=lambda error: error.code)
+async def test_a_refusal_is_not_tried_again(error: StreamapiError) -> None:
+    """What the provider refuses, it would refuse again: one request, no fallback."""
+    model, other = Scripted([error]), Scripted([*say("a"), END], name="other")
+    assert await (await Produced(model, other).begin()).code() == error.code
+    assert (model.requests, other.requests) == (1, 0)
+
+
+AFTER_CONTENT = [
+    pytest.param(AWAY, "upstream_interrupted", id="away"),
+    pytest.param(UpstreamRejected("no"), "upstream_interrupted", id="rejected"),
+    pytest.param(ModelGone("gone"), "upstream_interrupted", id="gone"),
+    pytest.param(ContextTooLong("long"), "upstream_interrupted", id="too long"),
+    pytest.param(ContentBlocked("unsafe"), "content_blocked", id="blocked"),
+    pytest.param(Pause(), "upstream_timeout", id="silence"),
+    pytest.param(RuntimeError("a bug"), "internal", id="a bug"),
+]
+
+
+@pytest.mark.parametrize(("trouble", "code"), AFTER_CONTENT)
+async def test_nothing_is_tried_again_after_the_first_content(trouble: Any, code: str) -> None:
+    """From the first content on a failure is told: one request, the text stands, no fallback."""
+    model = Scripted([*say("so ", "far"), Chunk(usage=Usage(2, 2)), trouble])
+    other = Scripted([*say("b"), END], name="other")
+    produced = await Produced(model, other).begin()
+    assert await produced.code() == code
+    events = await produced.events()
+    assert text_of(events) == "so far"
+    assert (model.requests, other.requests) == (1, 0)
+    failed = events[-1]
+    assert isinstance(failed, Failed)
+    assert failed.usage == Usage(2, 2)
+    await eventually_closed(model)
+
+
+async def test_an_end_without_a_finish_reason_is_no_end() -> None:
+    """A stream that stops in the middle is `upstream_truncated`, with what came."""
+    produced = await Produced(Scripted(say("so ", "far"))).begin()
+    assert await produced.code() == "upstream_truncated"
+    assert text_of(await produced.events()) == "so far"
+
+
+# Waits.
+
+
+async def test_the_providers_wait_is_honoured() -> None:
+    """When the provider names a wait, that is how long the next attempt waits, and it is told."""
+    model = Scripted([UpstreamUnavailable("later", retry_after=0.12)], [*say("a"), END])
+    events = await produce(model)
+    wait = events[1]
+    assert isinstance(wait, Wait)
+    assert wait.delay == 0.12
+    assert model.asked[1] - model.closed[0] >= 0.115
+
+
+async def test_the_backoff_doubles_and_is_jittered() -> None:
+    """Without a wait of the provider's: at most b, 2b, 4b ..., somewhere between."""
+    patience = msgspec.structs.replace(QUICK, attempts=5, backoff=0.01)
+    delays: list[list[float]] = []
+    for _ in range(6):
+        events = await produce(Scripted([AWAY]), patience=patience)
+        delays.append([event.delay for event in events if isinstance(event, Wait)])
+    for row in delays:
+        assert all(0 <= delay <= 0.01 * 2**n + 0.001 for n, delay in enumerate(row))
+    assert len({tuple(row) for row in delays}) == 6
+
+
+async def test_a_wait_beyond_the_budget_fails_at_once() -> None:
+    """A provider that wants a minute, where there are two seconds, is told on at once."""
+    model = Scripted([UpstreamUnavailable("later", retry_after=60.0)])
+    began = time.monotonic()
+    events = await produce(model)
+    assert time.monotonic() - began < 0.5
+    failed = events[-1]
+    assert isinstance(failed, Failed)
+    assert (failed.problem.code, failed.problem.retry_after) == ("upstream_unavailable", 60.0)
+    assert [event.type for event in events] == ["start", "failed"]
+    assert model.requests == 1
+
+
+async def test_all_attempts_share_one_budget() -> None:
+    """However many attempts are allowed, together they end at the budget."""
+    patience = msgspec.structs.replace(QUICK, attempts=20, attempt=0.1, first_content=0.25)
+    model = Scripted([Pause()])
+    began = time.monotonic()
+    assert await (await Produced(model, patience=patience).begin()).code() == "upstream_timeout"
+    assert 0.2 < time.monotonic() - began < 0.6
+    assert model.requests in (2, 3)
+    await eventually_closed(model)
+
+
+# Deadlines after the gate.
+
+
+async def test_the_answer_has_a_bound_in_total() -> None:
+    """A model that never stops talking is stopped at `total`."""
+    patience = msgspec.structs.replace(QUICK, total=0.15, first_content=0.1)
+    model = Scripted([step for _ in range(100) for step in (Chunk("x"), Pause(0.02))])
+    began = time.monotonic()
+    produced = await Produced(model, patience=patience).begin()
+    assert await produced.code() == "upstream_timeout"
+    assert time.monotonic() - began < 0.5
+    await eventually_closed(model)
+
+
+async def test_a_slow_answer_is_not_a_silent_one() -> None:
+    """Pauses shorter than `idle` may add up to more."""
+    patience = msgspec.structs.replace(QUICK, idle=0.1)
+    model = Scripted([*[step for _ in range(8) for step in (Chunk("x"), Pause(0.03))], END])
+    assert done((await produce(model, patience=patience))[-1]).result == {"text": "x" * 8}
+
+
+async def test_the_first_content_ends_the_budget_for_it() -> None:
+    """Once content has come, the attempt's own time-out is over."""
+    patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.06, idle=1.0)
+    model = Scripted([*say("a"), Pause(0.15), *say("b"), END])
+    assert done((await produce(model, patience=patience))[-1]).result == {"text": "ab"}
+
+
+# The chain of models.
+
+
+async def test_the_next_model_is_asked_when_the_first_cannot() -> None:
+    """Exhausted attempts go to the next model, which has as many of its own."""
+    first, second = Scripted([AWAY], name="first"), Scripted([*say("a"), END], name="second")
+    events = await produce(first, second)
+    assert (first.requests, second.requests) == (3, 1)
+    waits = [(w.reason, w.attempt, w.model) for w in events if isinstance(w, Wait)]
+    assert waits == [("retry", 2, "first"), ("retry", 3, "first"), ("fallback", 1, "second")]
+    assert done(events[-1]).served.model == "scripted-001"
+
+
+async def test_a_model_that_is_gone_is_asked_once() -> None:
+    """A model that the provider does not know is not asked again; the next one is."""
+    first, second = Scripted([ModelGone("?")], name="first"), Scripted([*say("a"), END])
+    events = await produce(first, second)
+    assert (first.requests, second.requests) == (1, 1)
+    assert [event.type for event in events] == ["start", "wait", "delta", "done"]
+
+
+async def test_a_chain_of_models_that_are_gone_is_rejected() -> None:
+    """When no model of the chain exists, that is `upstream_rejected`, after one request each."""
+    models = [Scripted([ModelGone("?")], name=str(n)) for n in range(3)]
+    assert await (await Produced(*models).begin()).code() == "upstream_rejected"
+    assert [model.requests for model in models] == [1, 1, 1]
+
+
+async def test_a_wait_that_does_not_fit_goes_to_the_next_model() -> None:
+    """Rather than fail, a chain asks its next model when the first wants too long a wait."""
+    first = Scripted([UpstreamUnavailable("later", retry_after=60.0)])
+    second = Scripted([*say("a"), END], name="second")
+    events = await produce(first, second)
+    assert (first.requests, second.requests) == (1, 1)
+    assert done(events[-1])
+
+
+async def test_each_model_has_its_name_in_the_answer() -> None:
+    """A model that does not say who it is is named as the catalogue names it."""
+    second = Scripted([*say("a"), Chunk(finish="stop")], name="second")
+    events = await produce(Scripted([ModelGone("?")]), second)
+    assert done(events[-1]).served.model == "second"
+
+
+# Stopping.
+
+
+async def stopped(produced: Produced, why: Any = "caller") -> Event:
+    produced.producer.stop(why)
+    began = time.monotonic()
+    ending = await produced.ending()
+    assert time.monotonic() - began < 0.2
+    return ending
+
+
+async def test_stopped_before_its_first_step() -> None:
+    """A producer that is stopped at once asks nobody, and still ends its log."""
+    model = Scripted([*say("a"), END])
+    ending = await stopped(await Produced(model).begin())
+    assert ending == Cancelled("caller")
+    await eventually_closed(model)
+
+
+async def test_stopped_while_the_model_is_silent_before_content() -> None:
+    """The connection to a model that hangs is closed at once."""
+    model = Scripted([Pause()])
+    produced = await Produced(model).begin()
+    while not model.open:
+        await asyncio.sleep(0)
+    assert await stopped(produced, "disconnect") == Cancelled("disconnect")
+    assert model.open == 0
+    assert model.requests == 1
+
+
+async def test_stopped_in_the_middle() -> None:
+    """What came stands, with what it cost; the connection is closed."""
+    model = Scripted([Chunk("a", usage=Usage(4, 1)), Pause()])
+    produced = await Produced(model).begin()
+    await produced.come_to(is_delta)
+    assert await stopped(produced) == Cancelled("caller", Usage(4, 1))
+    assert text_of(await produced.events()) == "a"
+    assert model.open == 0
+
+
+async def test_stopped_while_backing_off() -> None:
+    """A wait for the next attempt ends at once, and there is no next attempt."""
+    model = Scripted([UpstreamUnavailable("later", retry_after=1.5)])
+    produced = await Produced(model).begin()
+    await produced.come_to(is_wait)
+    assert await stopped(produced) == Cancelled("caller")
+    assert model.requests == 1
+
+
+async def test_stopped_after_the_end() -> None:
+    """Stopping what is over changes nothing."""
+    produced = await Produced(Scripted([*say("a"), END])).begin()
+    ending = await produced.ending()
+    produced.producer.stop("caller")
+    produced.producer.stop("shutdown")
+    assert await produced.ending() == ending
+
+
+async def test_stopped_twice_the_first_reason_counts() -> None:
+    """Two who stop one log do not make two endings."""
+    model = Scripted([*say("a"), Pause()])
+    produced = await Produced(model).begin()
+    await produced.come_to(is_delta)
+    produced.producer.stop("caller")
+    produced.producer.stop("shutdown")
+    assert await produced.ending() == Cancelled("caller")
+
+
+async def test_a_shutdown_is_a_failure_that_can_be_tried_again() -> None:
+    """The caller did not want it to end: it is `shutting_down`, not `cancelled`."""
+    produced = await Produced(Scripted([*say("a"), Pause()])).begin()
+    await produced.come_to(is_delta)
+    ending = await stopped(produced, "shutdown")
+    assert isinstance(ending, Failed)
+    assert (ending.problem.code, ending.problem.retryable) == ("shutting_down", True)
+
+
+async def test_a_task_cancelled_by_someone_else_ends_its_log() -> None:
+    """Even a bare cancellation of the task, which nobody should do, leaves an ending."""
+    produced = await Produced(Scripted([*say("a"), Pause()])).begin()
+    await produced.come_to(is_delta)
+    produced.task.cancel()
+    ending = await produced.ending()
+    assert isinstance(ending, Failed)
+    assert ending.problem.code == "shutting_down"
+
+
+@pytest.mark.parametrize("turns", range(30))
+async def test_stopped_at_any_moment_there_is_one_ending(turns: int) -> None:
+    """Whichever turn of the loop a stop comes in: one ending, nothing open."""
+    script = [*say("a", "b", "c"), END]
+    model = Scripted([AWAY], script)
+    patience = msgspec.structs.replace(QUICK, backoff=1e-9)
+    produced = await Produced(model, patience=patience).begin()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    produced.producer.stop("caller")
+    ending = await produced.ending()
+    assert ending.type in ("cancelled", "done")
+    await eventually_closed(model)
+
+
+# Bugs, and bounds.
+
+
+class Broken:
+    """A parser with a bug in one of its methods."""
+
+    def __init__(self, where: str, error: Exception) -> None:
+        self.where, self.error = where, error
+
+    def _break(self, here: str) -> None:
+        if here == self.where:
+            raise self.error
+
+    def feed(self, text: str) -> list[Event]:
+        self._break("feed")
+        if text == "b":
+            self._break("feed later")
+        return [Delta(text, "text")]
+
+    def flush(self) -> list[Event]:
+        self._break("flush")
+        return []
+
+    def result(self) -> dict[str, Any]:
+        self._break("result")
+        return {}
+
+
+@pytest.mark.parametrize("where", ["feed", "feed later", "flush", "result"])
+async def test_a_bug_in_a_parser_is_an_ending(where: str) -> None:
+    """Wherever a task's parser breaks, the log ends as `internal`, and is not tried again."""
+    model = Scripted([*say("a", "b"), END])
+    produced = Produced(model, parser=lambda: Broken(where, ZeroDivisionError("secret")))
+    assert await (await produced.begin()).code() == "internal"
+    assert model.requests == 1
+    assert "secret" not in str(await produced.ending())
+    await eventually_closed(model)
+
+
+@pytest.mark.parametrize("trouble", [AWAY, Pause(), RuntimeError("another")])
+async def test_a_parser_that_breaks_at_a_failure_does_not_swallow_it(trouble: Any) -> None:
+    """A bug in `flush`, met only while another failure is being told, still leaves an ending."""
+    model = Scripted([*say("a"), trouble])
+    produced = Produced(model, parser=lambda: Broken("flush", ZeroDivisionError("bug")))
+    assert (await (await produced.begin()).ending()).type == "failed"
+
+
+async def test_a_parser_that_breaks_at_a_stop_does_not_swallow_it() -> None:
+    """The same while the log is being stopped."""
+    model = Scripted([*say("a"), Pause()])
+    produced = Produced(model, parser=lambda: Broken("flush", ZeroDivisionError("bug")))
+    await (await produced.begin()).come_to(is_delta)
+    assert (await stopped(produced)).type in ("cancelled", "failed")
+
+
+async def test_a_bug_in_a_model_is_an_ending() -> None:
+    """An exception that no contract knows is `internal`, without a second request."""
+    model = Scripted([KeyError("secret")])
+    produced = await Produced(model).begin()
+    assert await produced.code() == "internal"
+    assert model.requests == 1
+
+
+async def test_invalid_output_before_content_is_tried_again() -> None:
+    """An answer in the wrong form, before any content, may come right the next time."""
+    model = Scripted([*say("a"), END])
+    tries = iter(["feed", "feed", "nowhere"])
+    produced = Produced(model, parser=lambda: Broken(next(tries), ModelOutputInvalid("wrong")))
+    assert await (await produced.begin()).code() == "done"
+    assert model.requests == 3
+
+
+@pytest.mark.parametrize("where", ["feed later", "result"])
+async def test_invalid_output_after_content_is_told(where: str) -> None:
+    """After content there is no second try."""
+    model = Scripted([*say("a", "b"), END])
+    produced = Produced(model, parser=lambda: Broken(where, ModelOutputInvalid("wrong")))
+    assert await (await produced.begin()).code() == "model_output_invalid"
+    assert model.requests == 1
+
+
+async def test_an_endless_answer_is_cut_and_its_connection_closed() -> None:
+    """An answer beyond the bounds of a log ends as `output_too_large`; the model is hung up on."""
+    model = Scripted([Chunk("x" * 100)] * 1000)
+    produced = await Produced(model, bounds=LogBounds(max_bytes=5000)).begin()
+    assert await produced.code() == "output_too_large"
+    assert model.open == 0
+    assert len(text_of(await produced.events())) < 5000
+
+
+async def test_a_first_chunk_can_be_too_large() -> None:
+    """The first content may be beyond the bound by itself; the connection is closed then too."""
+    model = Scripted([Chunk("x" * 10_000), Pause()])
+    produced = await Produced(model, bounds=LogBounds(max_bytes=5000)).begin()
+    assert await produced.code() == "output_too_large"
+    assert model.open == 0
+
+
+class Hoarder:
+    """A parser that gives a first word and holds all else back."""
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def feed(self, text: str) -> list[Event]:
+        if text == "first ":
+            return [Delta(text, "text")]
+        self.held += text
+        return []
+
+    def flush(self) -> list[Event]:
+        return [Delta(self.held, "text")] if self.held else []
+
+    def result(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("trouble", [AWAY, Pause(), None, ContentBlocked("unsafe"), END])
+async def test_what_was_held_back_comes_before_any_ending(trouble: Any) -> None:
+    """Whatever ends an answer, what its parser held back is told first, once."""
+    script = [*say("first ", "held"), *([trouble] if trouble else [])]
+    assert text_of(await produce(Scripted(script), parser=Hoarder)) == "first held"
+
+
+async def test_what_was_held_back_comes_before_a_stop() -> None:
+    """The same when the log is stopped."""
+    produced = await Produced(Scripted([*say("first ", "held"), Pause()]), parser=Hoarder).begin()
+    await produced.come_to(is_delta)
+    await asyncio.sleep(0.01)  # until the model has said the rest: no event tells
+    produced.producer.stop("caller")
+    assert text_of(await produced.events()) == "first held"
+
+
+async def test_someone_elses_ending_stops_the_writer() -> None:
+    """A writer whose log was ended by another gives up, and closes its connection."""
+    model = Scripted([*say("a"), Pause(0.02), *say("b"), Pause()])
+    produced = await Produced(model).begin()
+    await produced.come_to(is_delta)
+    await produced.logs.append("log_produced", 3, [Cancelled("caller")])
+    assert await produced.ending() == Cancelled("caller")
+    await eventually_closed(model)
+
+
+async def test_nothing_is_left_of_a_thousand_answers() -> None:
+    """Producers, streams and timers are gone when their logs have ended."""
+    model = Scripted([*say("a"), END])
+    await asyncio.gather(*(produce(model) for _ in range(300)))
+    gc.collect()
+    assert model.open == 0
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("produce ")]
