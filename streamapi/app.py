@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     started. Raises `UnsafeSettings` when the settings cannot serve."""
     settings = settings or read_settings()
     parts = _parts(settings, emulated)
-    app = Quart(__name__, static_folder=str(pages.STATIC), static_url_path="/static")
+    app = Quart(__name__, static_folder=None)
     app.asgi_websocket_class = socket.BoundedSocket
     app.asgi_app = http1.only(app.asgi_app)  # type: ignore[method-assign, assignment]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes

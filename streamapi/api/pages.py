@@ -7,8 +7,9 @@ from html import escape
 from inspect import cleandoc
 from pathlib import Path
 
-from quart import Blueprint, Response, current_app
+from quart import Blueprint, Response, send_from_directory
 from quart_rate_limiter import rate_exempt
+from quart_schema import hide
 
 from streamapi.errors import NotFound, every_error
 
@@ -31,12 +32,20 @@ routes = Blueprint("pages", __name__)
 
 @routes.get("/")
 @rate_exempt
+@hide
 async def index() -> Response:
     """The demo page."""
-    response = await current_app.send_static_file("index.html")
+    response = await send_from_directory(STATIC, "index.html")
     response.headers.update(HEADERS)
     response.headers["Cache-Control"] = "no-cache"
     return response
+
+
+@routes.get("/static/<path:name>")
+@rate_exempt
+async def static(name: str) -> Response:
+    """The front end's files."""
+    return await send_from_directory(STATIC, name)
 
 
 @routes.get("/errors/<code>")

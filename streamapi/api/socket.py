@@ -157,6 +157,7 @@ class Conversation:
             self._main.cancel()
 
     async def run(self) -> None:
+        """Listen until the client leaves, is silent for too long, or this process ends."""
         self._parts.sockets.add(self.goodbye)
         try:
             await self._listen()

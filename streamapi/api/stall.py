@@ -9,7 +9,7 @@ import asyncio
 
 
 class Stall:
-    """`sending()` before each send and `sent()` after it; `stop()` at the end."""
+    """Watches the task that makes it."""
 
     def __init__(self, seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -19,13 +19,16 @@ class Stall:
         self._timer = self._loop.call_later(seconds, self._look)
 
     def sending(self) -> None:
+        """A write begins: the clock runs."""
         if self._since is None:
             self._since = self._loop.time()
 
     def sent(self) -> None:
+        """It was taken: the clock stops."""
         self._since = None
 
     def stop(self) -> None:
+        """The reader has left."""
         self._timer.cancel()
 
     def _look(self) -> None:

@@ -63,7 +63,9 @@ class AccessLog(Logger):
             extra={
                 "method": request.get("method", "WEBSOCKET"),
                 "path": request["path"][:MAX_PATH],
+                # Hypercorn forgets the status when the client left before the last byte.
                 "status": response["status"] if response else None,
+                "client_left": response is None,
                 "milliseconds": round(request_time * 1000, 1),
                 "address": client[0] if client else None,
                 "request_id": headers.get(b"x-request-id", b"").decode("latin-1") or None,
