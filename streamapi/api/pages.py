@@ -43,6 +43,7 @@ async def index() -> Response:
 
 @routes.get("/static/<path:name>")
 @rate_exempt
+@hide
 async def static(name: str) -> Response:
     """The front end's files."""
     return await send_from_directory(STATIC, name)

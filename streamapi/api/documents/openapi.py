@@ -118,7 +118,8 @@ def _summarise(operation: Schema, view: Callable[..., Any]) -> None:
 
 
 def _complete(operation: Schema, found: Operation, *, counted: bool) -> None:
-    always = ("X-Request-Id", *(parts.COUNTED if counted else ()))
+    named = () if "101" in found.answers else ("X-Request-Id",)
+    always = (*named, *(parts.COUNTED if counted else ()))
     situations = (*found.situations, "always", *(("counted",) if counted else ()))
     answers = {
         status: {**answer, "headers": {**answer.get("headers", {}), **parts.headers(*always)}}

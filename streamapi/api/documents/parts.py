@@ -4,8 +4,6 @@ OpenAPI 3.1 has no word for a stream: its media type gets a description, an exam
 code that writes streams, and `x-events`, the schema of each event's data.
 """
 
-from typing import Any
-
 from streamapi.api import sse
 from streamapi.api.ask import IDEMPOTENCY_KEY
 from streamapi.api.documents.schemas import Schema
@@ -167,21 +165,17 @@ def stream_example() -> Schema:
 def as_text(schema: Schema) -> Schema | None:
     """The schema as a parameter's: text cannot say null, and a list holds no objects. None for
     what parameters cannot carry at all."""
-    branches = schema.get("anyOf")
-    if branches is not None:
-        beside = {key: value for key, value in schema.items() if key != "anyOf"}
-        carried = [found for branch in branches if (found := as_text(branch)) is not None]
-        if not carried:
-            return None
-        found = carried[0] if len(carried) == 1 else {"anyOf": carried}
-        return _without_null_default({**found, **beside})
-    if "$ref" in schema or schema.get("type") in ("object", "null"):
-        return None
-    if schema.get("type") == "array":
-        items: Any = as_text(schema.get("items", {}))
-        return None if items is None else {**schema, "items": items}
-    return dict(schema)
-
-
-def _without_null_default(schema: Schema) -> Schema:
-    return {key: value for key, value in schema.items() if (key, value) != ("default", None)}
+    said = {key: value for key, value in schema.items() if (key, value) != ("default", None)}
+    if "anyOf" in said:
+        carried = [found for branch in said.pop("anyOf") if (found := as_text(branch)) is not None]
+        if len(carried) < 2:
+            return {**carried[0], **said} if carried else None
+        return {**said, "anyOf": carried}
+    if isinstance(said.get("type"), list):
+        said["type"] = next(kind for kind in said["type"] if kind != "null")
+    if "enum" in said:
+        said["enum"] = [value for value in said["enum"] if value is not None]
+    if said.get("type") == "array":
+        said["items"] = as_text(said["items"])
+    carries = said.get("type") not in ("object", "null") and said.get("items", {}) is not None
+    return said if carries and "$ref" not in said else None

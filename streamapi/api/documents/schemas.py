@@ -64,9 +64,13 @@ class Schemas:
         """What a task is asked."""
         return {"$ref": self._models[task.request, "validation"]}
 
-    def answer(self, task: Task[Any]) -> Schema:
+    def answer_type(self, task: Task[Any]) -> type:
         """What a task answers, once it is done."""
-        return ref(self._answers[task.name])
+        return self._answers[task.name]
+
+    def answer(self, task: Task[Any]) -> Schema:
+        """The schema of what a task answers."""
+        return ref(self.answer_type(task))
 
     def events(self, task: Task[Any] | None) -> dict[str, Schema]:
         """The data of each event by its type; without a task, of any."""
@@ -106,7 +110,8 @@ def struct_components(
         if "description" in schema:
             schema["description"] = cleandoc(schema["description"])  # 3.11 keeps the indentation
     # Tuples among the defaults become lists, as they are on the wire.
-    return msgspec.json.decode(msgspec.json.encode(components), type=dict[str, Schema])
+    listed = msgspec.json.decode(msgspec.json.encode(components))
+    return {name: _tidy(schema, {}) for name, schema in listed.items()}
 
 
 def _answer(task: Task[Any]) -> type:
@@ -128,19 +133,32 @@ def _models(
     definitions = found.get("$defs", {})
     moved = {PLACE + name: f"{PLACE}Task{name}" for name in definitions if name in taken}
     components = {
-        moved.get(PLACE + name, PLACE + name).removeprefix(PLACE): _with_refs(schema, moved)
+        moved.get(PLACE + name, PLACE + name).removeprefix(PLACE): _tidy(schema, moved)
         for name, schema in definitions.items()
     }
     at = {key: str(moved.get(item["$ref"], item["$ref"])) for key, item in places.items()}
     return at, components
 
 
-def _with_refs(value: Any, moved: Mapping[str, str]) -> Any:
+def _tidy(value: Any, moved: Mapping[str, str]) -> Any:
+    """The same schema with its references moved, an enum's type named, and "or null" said as a
+    type, where readers of schemas look first."""
     if isinstance(value, list):
-        return [_with_refs(item, moved) for item in value]
+        return [_tidy(item, moved) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        key: moved.get(item, item) if key == "$ref" else _with_refs(item, moved)
+    schema = {
+        key: moved.get(item, item) if key == "$ref" else _tidy(item, moved)
         for key, item in value.items()
     }
+    if isinstance(schema.get("enum"), list) and all(isinstance(v, str) for v in schema["enum"]):
+        schema = {"type": "string", **schema}
+    branches = schema.get("anyOf")
+    null = {"type": "null"}
+    if isinstance(branches, list) and len(branches) == 2 and branches[1] == null:
+        some = branches[0]
+        if isinstance(some.get("type"), str):
+            del schema["anyOf"]
+            enum = {"enum": [*some["enum"], None]} if "enum" in some else {}
+            schema = {**some, **enum, "type": [some["type"], "null"], **schema}
+    return schema

@@ -61,7 +61,7 @@ class DoneAnswer(Held, kw_only=True):
     """A whole answer. `result` has the shape of its task."""
 
     status: Literal["done"]
-    result: Any
+    result: dict[str, Any]
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
