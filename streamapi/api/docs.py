@@ -37,6 +37,8 @@ Scalar.createApiReference('#reference', {
   mcp: { disabled: true },
   documentDownloadType: 'direct',
   defaultOpenFirstTag: true,
+  orderSchemaPropertiesBy: 'preserve',
+  orderRequiredPropertiesFirst: true,
 });
 """
 

@@ -133,7 +133,8 @@ def resources(schemas: Schemas) -> dict[str, Operation]:
 
 
 def _body(task: Task[Any], schemas: Schemas) -> Schema:
-    content = {"schema": schemas.request(task), "example": task.example}
+    examples = {task.name: {"summary": f"{task.title}: an example", "value": task.example}}
+    content = {"schema": schemas.request(task), "examples": examples}
     return {"required": True, "content": {"application/json": content}}
 
 

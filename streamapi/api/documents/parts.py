@@ -10,7 +10,7 @@ from streamapi.api.documents.schemas import Schema
 from streamapi.generation.event import Delta, Done, Event, Served, Start, Timings, Usage, encode
 from streamapi.generation.log import Entry, Generation
 
-GENERATIONS, MODELS, SOCKETS, SERVICE = "Generations", "Models", "WebSocket", "Service"
+GENERATIONS, MODELS, SOCKETS, SERVICE = "Generations", "Catalogue", "WebSocket", "Service"
 TEXT: Schema = {"type": "string"}
 COUNTED = ("RateLimit", "RateLimit-Policy")
 
