@@ -12,7 +12,7 @@ from streamapi.errors import InvalidHeader
 from streamapi.generation.event import encode
 from streamapi.generation.generations import Ask, Caller
 from streamapi.generation.log import Generation, OnDisconnect
-from streamapi.tasks.task import Task
+from streamapi.tasks.task import Task, TaskRequest
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -48,7 +48,7 @@ async def start(
         metadata=asked.metadata,
         on_disconnect="continue" if go_on else on_disconnect,
         idempotency_key=idempotency_key,
-        digest=_digest(task.name, asked.model_dump(mode="json")),
+        digest=_digest(task, asked) if idempotency_key is not None else "",
     )
     return await parts.generations.start(caller, ask)
 
@@ -65,6 +65,6 @@ def idempotency_header() -> str | None:
     return idempotency_key(request.headers.get("Idempotency-Key"))
 
 
-def _digest(task: str, body: dict[str, Any]) -> str:
-    canonical = encode([task, sorted(body.items())])
+def _digest(task: Task[Any], asked: TaskRequest) -> str:
+    canonical = encode([task.name, sorted(asked.model_dump(mode="json").items())])
     return hashlib.sha256(canonical).hexdigest()

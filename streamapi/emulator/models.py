@@ -45,7 +45,7 @@ MODELS = {
     for model in (
         Model("gemini-3.8-flash", "Gemini 3.8 Flash"),
         Model("gemini-3.5-flash-lite", "Gemini 3.5 Flash-Lite"),
-        Model("gemini-3.8-pro", "Gemini 3.8 Pro"),
+        Model("gemini-3.5-flash", "Gemini 3.5 Flash"),
     )
 }
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -59,6 +60,7 @@ class Generations:
         self._claim_ttl = claim_ttl
         self._producing: dict[asyncio.Task[None], Producer] = {}
         self._readers: dict[str, int] = {}
+        self._graces: dict[str, asyncio.TimerHandle] = {}
         self._letting_go: set[asyncio.Future[None]] = set()
         self.closing = False
 
@@ -77,7 +79,11 @@ class Generations:
         await self._logs.append(generation.log, 1, [Start(ask.task, rfc3339(generation.created))])
         await self._logs.hold(generation)
         if ask.idempotency_key is not None:
-            earlier = await self._claim(caller, ask, generation)
+            try:
+                earlier = await self._claim(caller, ask, generation)
+            except BaseException:
+                await self._logs.forget(generation)  # nobody will ever end its log
+                raise
             if earlier is not None:
                 await self._logs.forget(generation)
                 return earlier
@@ -136,6 +142,8 @@ class Generations:
 
         Who stops reading before the end has left, and `on_disconnect` says what follows."""
         self._readers[generation.id] = self._readers.get(generation.id, 0) + 1
+        if generation.id in self._graces:
+            self._graces.pop(generation.id).cancel()
         ended = False
         try:
             async with aclosing(self._logs.read(generation.log, after, silence)) as batches:
@@ -165,13 +173,15 @@ class Generations:
         elif not ended and generation.on_disconnect == "cancel":
             self._let_go(generation)
         elif not ended and generation.on_disconnect == "grace":
-            asyncio.get_running_loop().call_later(self._grace, self._let_go, generation)
+            self._graces[generation.id] = asyncio.get_running_loop().call_later(
+                self._grace, self._let_go, generation
+            )
 
     def _let_go(self, generation: Generation) -> None:
-        if generation.id not in self._readers:
-            task = asyncio.ensure_future(self._logs.release(generation, "disconnect"))
-            self._letting_go.add(task)
-            task.add_done_callback(self._letting_go.discard)
+        self._graces.pop(generation.id, None)
+        task = asyncio.ensure_future(self._logs.release(generation, "disconnect"))
+        self._letting_go.add(task)
+        task.add_done_callback(self._letting_go.discard)
 
     async def cancel(self, generation: Generation) -> None:
         """Let go of the log, and wait until it has its ending. Doing it twice is doing it once."""
@@ -202,7 +212,12 @@ class Generations:
 
 def rfc3339(moment: float) -> str:
     """A moment in seconds since 1970 as the contract writes it: in UTC, to the second."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(int(moment))
+
+
+@lru_cache(maxsize=256)
+def _rfc3339(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _generation(caller: Caller, ask: Ask) -> Generation:

@@ -126,12 +126,20 @@ class Producer:
             logger.exception("producing %s failed", self._log)
             ending = Failed(Internal("The server's log has the reason.").problem(), self._usage())
         self._closing = True
-        gate_open = self._first_content is not None and self._attempt is not None
-        held_back = self._attempt.flush() if gate_open and self._attempt else []
         try:
-            await self._write([*held_back, ending])
+            await self._write([*self._held_back(), ending])
         except Conflict:
             logger.warning("%s has its ending from someone else", self._log)
+
+    def _held_back(self) -> list[Event]:
+        """What the parser still holds, once content has come. No bug in it costs the ending."""
+        if self._first_content is None or self._attempt is None:
+            return []
+        try:
+            return self._attempt.flush()
+        except Exception:
+            logger.exception("the parser of %s failed", self._log)
+            return []
 
     async def _produce(self) -> Done:
         attempt = self._attempt = await self._open()

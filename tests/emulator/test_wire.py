@@ -14,7 +14,7 @@ async def test_models_are_listed_and_told(client):
     assert names == [
         "models/gemini-3.8-flash",
         "models/gemini-3.5-flash-lite",
-        "models/gemini-3.8-pro",
+        "models/gemini-3.5-flash",
     ]
     async with client.session.get(f"{client.url}/v1beta/{names[0]}") as answer:
         assert (await answer.json())["inputTokenLimit"] == 1_048_576

@@ -172,15 +172,15 @@ async def test_a_reader_that_returns_within_the_grace_saves_the_log() -> None:
 
 async def test_each_leaving_has_its_own_grace() -> None:
     """The grace of an earlier leaving does not cut short that of a later one."""
-    held, model = generations(grace=0.2), Scripted([*say("a"), Pause()])
+    held, model = generations(grace=0.1), Scripted([*say("a"), Pause()])
     generation = await held.start(ME, ask(model))
     loop = asyncio.get_running_loop()
     await glance(held, generation)
-    async with aclosing(held.read(generation, 2, silence=0.15)) as batches:
-        await anext(batches)  # back for 0.15 s, and away again
+    async with aclosing(held.read(generation, 2, silence=0.07)) as batches:
+        await anext(batches)  # back for 0.07 s, and away again
     left = loop.time()
     await until(lambda: model.closed, "the model's stream is closed", 2)
-    assert loop.time() - left >= 0.18
+    assert loop.time() - left >= 0.09
 
 
 async def test_continue_needs_no_reader() -> None:

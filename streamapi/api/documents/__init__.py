@@ -6,7 +6,9 @@ first asked for; only what a program cannot see in the code is written down here
 shapes.py      what stands on the wire, as types
 schemas.py     shapes and the tasks' models as JSON schemas with one set of names
 failures.py    which error can come where
+parts.py       headers, parameters, kinds of responses
 operations.py  what each route takes and gives
+doors.py       the same for the doors of every task
 openapi.py     the OpenAPI document, on quart-schema's walk through the routes
 asyncapi.py    the WebSocket doors
 """

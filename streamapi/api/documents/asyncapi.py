@@ -31,10 +31,7 @@ def document(tasks: Mapping[str, Task[Any]]) -> dict[str, Any]:
     messages = {f"client.{name}": _message(str(name), ref(kind)) for name, kind in said.items()}
     messages |= _server_messages(schemas, None)
     channels = {"any": _channel("/v1/ws", "Any task", messages)}
-    described = {
-        **schemas.components,
-        **struct_components([*said.values()]),
-    }
+    described = {**schemas.components, **struct_components(said.values())}
     every = dict(messages)
     for task in tasks.values():
         own = {f"{task.name}.client.start": _start(task, schemas)}

@@ -17,7 +17,8 @@ from quart_schema.openapi import QUART_SCHEMA_HIDDEN_ATTRIBUTE, OpenAPIProvider
 from werkzeug.routing import Rule
 
 from streamapi.api.documents import failures, parts
-from streamapi.api.documents.operations import Operation, doors, resources
+from streamapi.api.documents.doors import doors
+from streamapi.api.documents.operations import Operation, resources
 from streamapi.api.documents.schemas import Schema, Schemas
 from streamapi.api.services import Services
 
@@ -106,7 +107,7 @@ def tags(services: Services) -> list[Tag | dict[str, Any]]:
         *(Tag(task.title, task.description) for task in services.tasks.values()),
         Tag(parts.SOCKETS, "Many generations of any task on one socket."),
         Tag(parts.GENERATIONS, "What came of a request: read it, follow it, cancel it, forget it."),
-        Tag(parts.MODELS, "Who can answer."),
+        Tag(parts.CATALOGUE, "Who can answer."),
         Tag(parts.SERVICE, "The state of the server, and the pages of its errors."),
     ]
 

@@ -10,14 +10,10 @@ from streamapi.api.documents.schemas import Schema
 from streamapi.generation.event import Delta, Done, Event, Served, Start, Timings, Usage, encode
 from streamapi.generation.log import Entry, Generation
 
-GENERATIONS, MODELS, SOCKETS, SERVICE = "Generations", "Catalogue", "WebSocket", "Service"
+GENERATIONS, CATALOGUE, SOCKETS, SERVICE = "Generations", "Catalogue", "WebSocket", "Service"
 TEXT: Schema = {"type": "string"}
 COUNTED = ("RateLimit", "RateLimit-Policy")
 
-EARLY = (
-    "The status line waits a moment for the first content, so that an early failure has its true "
-    "status; after it, a failure is a `failed` event."
-)
 SOCKET = (
     "A WebSocket of JSON messages, many generations at once; its messages are described in "
     "[/asyncapi.json](/asyncapi.json). The subprotocol `streamapi.v1` is optional."

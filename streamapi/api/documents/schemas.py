@@ -80,10 +80,9 @@ class Schemas:
         }
         return {kind.type: known.get(kind) or ref(kind) for kind in EVENTS}
 
-    def fields(self, task: Task[Any]) -> dict[str, Schema]:
-        """The fields of a task's request."""
-        name = self.request(task)["$ref"].removeprefix(PLACE)
-        return dict(self.components[name]["properties"])
+    def request_schema(self, task: Task[Any]) -> Schema:
+        """What a task is asked, spelt out."""
+        return self.components[self._models[task.request, "validation"].removeprefix(PLACE)]
 
     def _result(self, kind: type) -> Schema:
         return {"$ref": self._models[kind, "serialization"]}
