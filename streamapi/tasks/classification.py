@@ -137,13 +137,13 @@ class LabelParser:
         try:
             answer = msgspec.json.decode(self._text, type=_Answer)
             return self._apply(answer.labels)
-        except (msgspec.DecodeError, ModelOutputInvalid):
+        except (msgspec.DecodeError, ModelOutputInvalid, RecursionError):
             return []  # cut short, or invalid: `result` tells
 
     def result(self) -> dict[str, Any]:
         try:
             answer = msgspec.json.decode(self._text, type=_Answer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ModelOutputInvalid("The model did not answer in the asked JSON.") from error
         self._apply(answer.labels)
         if not self._scores and not self._may_be_none:
@@ -165,11 +165,10 @@ class LabelParser:
                 break  # the array's end, or more to come
             try:
                 found, self._at = _object_at(self._text, start)
-            except json.JSONDecodeError:
-                break
-            try:
                 events += self._apply([msgspec.convert(found, _Scored)])
-            except msgspec.ValidationError as error:
+            except json.JSONDecodeError:
+                break  # it has not closed yet
+            except (msgspec.ValidationError, RecursionError) as error:
                 raise ModelOutputInvalid("The model scored a label in the wrong form.") from error
         return events
 

@@ -77,7 +77,9 @@ class FenceSplitter:
 
     def _whole_line(self) -> None:
         line, self._line = self._line, ""
-        if self._state == "code":
+        if len(line.rstrip("\n")) > LONGEST_FENCE:
+            self._say(line)  # as `_take` does with a line that comes in pieces
+        elif self._state == "code":
             if self._closing is not None and self._closing.match(line):
                 self._state = "after"
             else:
@@ -104,7 +106,8 @@ class FenceSplitter:
         if self._state == "undecided":
             self._held += text
             if len(self._held) > HOLD_BACK:
-                self._decide(self._held[: self._held.rfind("\n") + 1] or self._held)
+                sample = self._held[:HOLD_BACK]
+                self._decide(sample[: sample.rfind("\n") + 1] or sample)
         elif self._state == "prose" or self._state == "after":
             self._give("explanation", text)
         elif self._state == "code" and self._indent and not self._mid_line:
