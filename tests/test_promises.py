@@ -1,0 +1,315 @@
+"""What the program promises as a whole, proved by walking it. Each failure says the mend."""
+
+import argparse
+import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from quart_rate_limiter import QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE
+
+import streamapi
+from streamapi import cli, errors
+from streamapi.app import create_app
+from streamapi.emulator import FAULTS
+from streamapi.emulator.models import MODELS
+from streamapi.generation.event import EVENTS
+from streamapi.providers.catalogue import CARDS
+from streamapi.settings import Settings, environment_name
+from streamapi.tasks.task import Task
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "streamapi").rglob("*.py"))
+README = (ROOT / "README.md").read_text()
+
+BELOW_API = {"access", "errors", "generation", "providers", "settings", "tasks", "telemetry"}
+MAY_IMPORT = {
+    "errors": set(),
+    "settings": set(),
+    "emulator": set(),
+    "generation": {"errors"},
+    "tasks": {"errors", "generation", "settings"},
+    "providers": {"errors", "generation", "settings"},
+    "access": {"errors", "settings"},
+    "telemetry": {"errors", "settings"},
+    "api": BELOW_API,
+    "app": {*BELOW_API, "api"},
+    "server": {*BELOW_API, "api", "app", "emulator"},
+    "cli": {"app", "emulator", "server", "settings"},
+    "__init__": {"app", "settings"},
+}
+"""Which of our packages a package may import, besides itself: one way, from the heart outwards."""
+
+WEB = {"__init__", "api", "app", "server"}
+CORNERED = {
+    "quart": WEB,
+    "quart_cors": WEB,
+    "quart_rate_limiter": WEB,
+    "quart_schema": WEB,
+    "werkzeug": WEB,
+    "hypercorn": {*WEB, "telemetry"},
+    "google": {"providers"},
+    "langchain_core": {"providers"},
+    "langchain_google_genai": {"providers"},
+    "aiosqlite": {"records"},
+    "asyncpg": {"records"},
+    "sqlite3": {"records"},
+    "sqlalchemy": {"records"},
+}
+"""The only packages that may know an outside thing."""
+
+HEART = {*sys.stdlib_module_names, "msgspec", "tenacity", "redis", "streamapi"}
+"""What `generation` may import at all."""
+
+UNLIMITED = {
+    "generations.events",  # a reader starts nothing, and reconnections must get through
+    "health.healthz",  # whoever watches over the server asks often
+    "health.readyz",
+    "asyncapi_json",  # the rest are files, or as good as files: they start nothing
+    "docs",
+    "openapi",
+    "pages.error_page",
+    "pages.index",
+    "pages.static",
+    "scalar_js",
+    "start_js",
+}
+"""Routes without a request limit."""
+
+LINES, FUNCTION_LINES, WORTH_A_LOOK = 300, 60, 40
+NAMESPACE = "http://www.w3.org/2000/svg"
+
+
+def package(path: Path) -> str:
+    """The package or module right under `streamapi` that a file belongs to."""
+    return path.relative_to(ROOT / "streamapi").parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The absolute names that a file imports, at its top or within a function."""
+    here = path.relative_to(ROOT).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(here[: -node.level]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            yield from (f"{module}.{name.name}" for name in node.names)
+
+
+@cache
+def modules() -> list[Any]:
+    """Every module of the package, imported."""
+    found = pkgutil.walk_packages(streamapi.__path__, "streamapi.")
+    return [streamapi, *(importlib.import_module(module.name) for module in found)]
+
+
+def row(*cells: object) -> str:
+    """A row of a table in the README."""
+    return "| " + " | ".join(" ".join(str(cell).split()) for cell in cells) + " |"
+
+
+def missing(rows: list[str]) -> str:
+    """The rows that the README has not got, ready to be put in."""
+    return "\n".join(row for row in rows if row not in README.splitlines())
+
+
+def test_imports_run_one_way() -> None:
+    wrong = []
+    for path in SOURCES:
+        here = package(path)
+        assert here in MAY_IMPORT, f"say in MAY_IMPORT what streamapi/{here} may import"
+        for name in imports(path):
+            top, _, rest = name.partition(".")
+            there = rest.partition(".")[0]
+            ours = top == "streamapi" and there in MAY_IMPORT and there != here
+            if ours and there not in MAY_IMPORT[here]:
+                wrong.append(f"{path.relative_to(ROOT)}: {name}")
+    mend = "move what is needed further in, or pass it as an argument:\n"
+    assert not wrong, mend + "\n".join(wrong)
+
+
+def test_outside_things_are_cornered() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}; only {sorted(CORNERED[top])} may"
+        for path in SOURCES
+        for name in imports(path)
+        if package(path) not in CORNERED.get(top := name.partition(".")[0], {package(path)})
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_heart_knows_nothing_of_the_world() -> None:
+    names = {name for path in SOURCES if package(path) == "generation" for name in imports(path)}
+    foreign = sorted(name for name in names if name.partition(".")[0] not in HEART)
+    assert not foreign, f"generation/ may import only the standard library and {HEART}: {foreign}"
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = f"{field.default:g}" if type(field.default) is float else field.default
+        shown = f"`{default}`" if default not in (None, ()) else "none"
+        rows.append(row(f"`{environment_name(name)}`", shown, field.description))
+    assert not missing(rows), f"put into the README's table of settings:\n{missing(rows)}"
+
+
+def test_every_error_is_in_the_readme() -> None:
+    rows = [
+        row(kind.status, f"`{kind.code}`", "yes" if kind.retryable else "no", kind.__doc__)
+        for kind in errors.every_error()
+    ]
+    assert not missing(rows), f"put into the README's table of errors:\n{missing(rows)}"
+
+
+def test_every_event_and_task_is_in_the_readme() -> None:
+    names = [kind.type for kind in EVENTS]
+    assert len(set(names)) == len(EVENTS), "two events have one name"
+    wanted = [f"| `{name}` |" for name in names]
+    wanted += [f"`POST /v1/{name}`" for name in tasks()]
+    gone = [text for text in wanted if text not in README]
+    assert not gone, f"describe in the README: {gone}"
+
+
+def tasks() -> dict[str, Task[Any]]:
+    """The tasks of the program."""
+    from streamapi.tasks import every_task
+
+    return every_task()
+
+
+def test_every_fault_of_the_emulator_is_in_the_readme() -> None:
+    rows = [row(f"`{fault.name}`", fault.meaning) for fault in FAULTS.values()]
+    assert not missing(rows), f"put into the README's table of faults:\n{missing(rows)}"
+
+
+def test_the_emulator_plays_every_model_of_the_catalogue() -> None:
+    living = {card.id for card in CARDS if card.successor is None}
+    assert living <= set(MODELS), f"add to emulator/models.py: {sorted(living - set(MODELS))}"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    [commands] = [
+        action
+        for action in cli._parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
+    gone = [name for name in commands.choices if f"streamapi {name}" not in README]
+    assert not gone, f"describe in the README: {gone}"
+    assert all(name in (cli.__doc__ or "") for name in commands.choices), "say so atop cli.py"
+
+
+def test_every_error_explains_itself() -> None:
+    kinds = list(errors.every_error())
+    assert len({kind.code for kind in kinds}) == len(kinds), "two errors have one code"
+    for kind in kinds:
+        name = kind.__name__
+        assert kind.title, f"{name} needs a title"
+        assert 400 <= kind.status < 600, f"{name} needs a status"
+        assert len(kind.__doc__ or "") > 30, f"{name} needs a docstring: it is the error's page"
+        assert name in (errors.__doc__ or ""), f"{name} is not in the tree atop errors.py"
+        waits = kind.default_retry_after is not None
+        assert waits or kind.status not in (429, 503), f"{name} needs a default_retry_after"
+        assert kind.retryable or not waits, f"{name} says when to try again, and not to"
+
+
+def undocumented(module: Any) -> Iterator[str]:
+    """What is public in a module and has no docstring. What implements a protocol, overrides a
+    base or fills a field of `Task` is described there."""
+    described = {field.name for field in dataclasses.fields(Task)} | protocol_methods()
+    if not module.__doc__:
+        yield module.__name__
+    for name, value in vars(module).items():
+        defined_here = getattr(value, "__module__", "") == module.__name__
+        if name.startswith("_") or not defined_here or not hasattr(value, "__name__"):
+            continue
+        own = (inspect.unwrap(value).__doc__ or "").removeprefix(f"{name}(")
+        if name not in described and not own.strip() and name == value.__name__:
+            yield f"{module.__name__}.{name}"
+        for method, function in vars(value).items() if inspect.isclass(value) else ():
+            known = method in described or any(hasattr(base, method) for base in value.__mro__[1:])
+            public = inspect.isfunction(function) and not method.startswith("_")
+            if public and not known and not function.__doc__:
+                yield f"{module.__name__}.{name}.{method}"
+
+
+@cache
+def protocol_methods() -> set[str]:
+    """The methods that a protocol of ours describes."""
+    classes = [c for module in modules() for c in vars(module).values() if inspect.isclass(c)]
+    protocols = [c for c in classes if getattr(c, "_is_protocol", False)]
+    return {name for c in protocols for name in vars(c) if not name.startswith("_")}
+
+
+def test_everything_public_has_a_docstring() -> None:
+    bare = [name for module in modules() for name in undocumented(module)]
+    assert not bare, "write a docstring, or a leading underscore:\n" + "\n".join(bare)
+
+
+def test_files_and_functions_stay_small() -> None:
+    wrong = []
+    for path in SOURCES:
+        where, text = path.relative_to(ROOT), path.read_text()
+        lines = sum(1 for line in text.splitlines() if line.strip())
+        if lines > LINES:
+            wrong.append(f"{where} has {lines} lines: it holds two nouns, part them")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                if length > WORTH_A_LOOK:
+                    print(f"worth a look: {where}:{node.lineno} {node.name} has {length} lines")
+                if length > FUNCTION_LINES:
+                    wrong.append(f"{where}:{node.lineno} {node.name} has {length} lines: part it")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_route_has_a_limit() -> None:
+    app = create_app(Settings(google_api_key="none"))
+    free = {
+        name
+        for name, view in app.view_functions.items()
+        if getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False)
+    }
+    assert free == UNLIMITED, (
+        f"take @rate_exempt from {sorted(free - UNLIMITED)}, or say in UNLIMITED why; "
+        f"these are limited now: {sorted(UNLIMITED - free)}"
+    )
+
+
+def test_nothing_names_another_origin() -> None:
+    pages = [path for path in (ROOT / "static").rglob("*") if path.is_file()]
+    for path in [*pages, ROOT / "requirements.lock", ROOT / "requirements-dev.lock"]:
+        found = re.findall(r"https?://[\w.-]+\.\w[^\s'\"`)]*", path.read_text())
+        other = [url for url in found if url != NAMESPACE]
+        assert not other, f"{path.relative_to(ROOT)}: serve it yourself, or leave it out: {other}"
+        assert "index-url" not in path.read_text(), f"{path.name}: use `make lock`"
+
+
+def test_both_locks_agree() -> None:
+    def pins(name: str) -> dict[str, str]:
+        return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+
+    development = pins("requirements-dev.lock")
+    other = {k: v for k, v in pins("requirements.lock").items() if development.get(k) != v}
+    assert not other, f"`make lock` pins both alike; these differ: {other}"
+
+
+def test_the_changelog_has_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert f"\n## {version}" in changelog, f"say in CHANGELOG.md what {version} brings"
+
+
+def test_the_pages_name_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in ("README.md", "CONTRIBUTING.md"):
+        named = set(re.findall(r"(?:^|`)make ([a-z][\w-]*)", (ROOT / page).read_text(), re.M))
+        assert named <= targets, f"{page}: the Makefile has no {sorted(named - targets)}"
