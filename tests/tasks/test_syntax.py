@@ -1,0 +1,122 @@
+"""Syntax verdicts, for every grammar that is at hand."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamapi.tasks.syntax import ALIASES, GRAMMARS, Syntax, check, language_name
+
+GOOD = {
+    "bash": 'for f in *; do\n  echo "$f"\ndone\n',
+    "c": "int main(void) {\n  return 0;\n}\n",
+    "cpp": "#include <vector>\nint main() {\n  std::vector<int> a{1, 2};\n  return a[0];\n}\n",
+    "css": "a:hover {\n  color: red;\n}\n",
+    "go": "package main\n\nfunc main() {\n\tprintln(1)\n}\n",
+    "html": "<!doctype html>\n<p>Hello <b>you</b></p>\n",
+    "java": "class A {\n  int f() {\n    return 1;\n  }\n}\n",
+    "javascript": "const f = async (a) => {\n  return a ?? 1;\n};\n",
+    "json": '{\n  "a": [1, 2, null]\n}\n',
+    "php": "<?php\nfunction f($a) {\n  return $a;\n}\n",
+    "python": "async def f(a: int) -> int:\n    match a:\n        case 1:\n            return 1\n",
+    "ruby": "def f(a)\n  a.map { |x| x + 1 }\nend\n",
+    "rust": 'fn main() {\n    println!("{}", 1);\n}\n',
+    "sql": "SELECT a, count(*) FROM t WHERE b > 1 GROUP BY a;\n",
+    "tsx": "const A = (p: { a: string }) => <p>{p.a}</p>;\n",
+    "typescript": "interface A {\n  a: string;\n}\nconst f = (a: A): string => a.a;\n",
+}
+BAD = {
+    "bash": "for f in *; do\n  echo (((\n",
+    "c": "int main(void) {\n  return 0 +;\n}\n",
+    "cpp": "int main() {\n  int a = ;\n}\n",
+    "css": "a {\n  color: red;\n",
+    "go": "package main\n\nfunc main() {\n\tif {\n}\n",
+    "html": "<p>a</p\n<b",
+    "java": "class A {\n  int f( {\n  }\n}\n",
+    "javascript": "const f = (a => {\n  return 1;\n};\n",
+    "json": '{\n  "a": [1, 2\n}\n',
+    "php": "<?php\nfunction f($a {\n  return $a;\n}\n",
+    "python": "def f(:\n    return 1\n",
+    "ruby": "def f(a)\n  a.map { |x| x + \nend\n",
+    "rust": "fn main() {\n    let a = ;\n}\n",
+    "sql": "SELECT FROM WHERE a = ;;(\n",
+    "tsx": "const A = () => <p>{1}</b\n",
+    "typescript": "interface A {\n  a: string\nconst\n",
+}
+
+
+def test_every_grammar_has_its_cases() -> None:
+    """There are sixteen, and each is tried below."""
+    assert set(GOOD) == set(GRAMMARS) == set(BAD)
+    assert len(GRAMMARS) == 16
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_good_code_parses(language: str) -> None:
+    """Code that is right is said to be right, without a place."""
+    assert check(GOOD[language], language) == Syntax(True)
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_bad_code_has_a_place(language: str) -> None:
+    """Code that is wrong is said to be wrong, at a line and column inside it, from 1."""
+    verdict = check(BAD[language], language)
+    assert verdict is not None
+    assert not verdict.valid
+    assert verdict.line is not None
+    assert verdict.column is not None
+    assert 1 <= verdict.line <= BAD[language].count("\n") + 1
+    assert verdict.column >= 1
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_aliases_have_a_grammar(alias: str, name: str) -> None:
+    """A language's other names, in any case, are the language."""
+    assert name in GRAMMARS
+    assert language_name(f" {alias.upper()} ") == name
+    assert check(GOOD[name], alias) == Syntax(True)
+
+
+@pytest.mark.parametrize("language", [None, "", "cobol", "../../etc/passwd", "os", "__init__"])
+def test_without_a_grammar_there_is_no_verdict(language: str | None) -> None:
+    """What cannot be checked is not judged."""
+    assert check("anything", language) is None
+
+
+def test_the_place_of_an_error_counts_characters() -> None:
+    """Columns count characters, not bytes; lines count from 1."""
+    verdict = check('a = 1\nb = "äöü€😀" + $ 1\n', "python")
+    assert verdict == Syntax(False, 2, len('b = "äöü€😀" + ') + 1)
+
+
+@pytest.mark.parametrize("code", ["", "\n", "   \n\n"])
+def test_nothing_parses(code: str) -> None:
+    """No code is no error."""
+    assert check(code, "python") == Syntax(True)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["(" * 50_000, "[" * 50_000, "if x:\n " * 5_000, "\x01" * 20_000, "a" * 500_000, "😀" * 20_000],
+    ids=["parentheses", "brackets", "ifs", "controls", "a", "emoji"],
+)
+@pytest.mark.parametrize("language", ["python", "cpp", "html", "bash"])
+def test_hostile_code_is_judged_or_given_up_in_time(language: str, code: str) -> None:
+    """A parse that takes too long is given up: the loop is not blocked for long."""
+    began = time.monotonic()
+    check(code, language)
+    assert time.monotonic() - began < 0.5
+
+
+@given(code=st.text(max_size=200), language=st.sampled_from(sorted(GRAMMARS)))
+@settings(max_examples=200, deadline=None)
+def test_any_text_has_a_verdict(code: str, language: str) -> None:
+    """No text breaks a parser; its verdict has a place exactly when it is bad."""
+    try:
+        code.encode()
+    except UnicodeEncodeError:
+        return  # lone surrogates never come this far
+    verdict = check(code, language)
+    if verdict is not None:
+        assert (verdict.line is None) == verdict.valid == (verdict.column is None)
