@@ -19,7 +19,7 @@ from tests.conftest import Running
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"^(?:<!-- (\w+): ([^\n]*) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- (\w+): ([^\n]*) -->\n)?```(\w+)\n(.*?)^```$", re.M | re.S)
 ENOUGH = 60.0
 """Seconds for one block."""
 
