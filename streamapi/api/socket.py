@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from hypercorn.protocol import ws_stream
@@ -21,15 +21,25 @@ from quart_cors import cors_exempt
 from wsproto.extensions import PerMessageDeflate
 
 from streamapi.api import body, limits
-from streamapi.api.answer import event_data
 from streamapi.api.ask import idempotency_key, start
 from streamapi.api.headers import check_origin
+from streamapi.api.messages import (
+    CancelMessage,
+    Messages,
+    PingMessage,
+    Ref,
+    ResumeMessage,
+    StartMessage,
+    error_frame,
+    event_frame,
+    pong_frame,
+    understand,
+)
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, services
-from streamapi.api.stall import Stall
 from streamapi.errors import Internal, InvalidRequest, StreamapiError, TooManyStreams
-from streamapi.generation.event import Start, encode
-from streamapi.generation.log import Entry, Generation
+from streamapi.generation.log import Generation
+from streamapi.generation.watch import Stall
 from streamapi.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -51,52 +61,6 @@ class _NoDeflate(PerMessageDeflate):
 
 
 ws_stream.PerMessageDeflate = _NoDeflate  # type: ignore[attr-defined]
-
-Ref = Annotated[str, msgspec.Meta(max_length=200)] | int
-
-
-class Message(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
-    """What a client may say."""
-
-
-class StartMessage(Message, tag="start"):
-    """Begin a generation. `ref` is the client's name for it, echoed on `start` and `error`."""
-
-    request: dict[str, Any]
-    task: str | None = None
-    ref: Ref | None = None
-    idempotency_key: str | None = None
-
-
-class ResumeMessage(Message, tag="resume"):
-    """Follow a generation from behind the event number `after`."""
-
-    generation: str
-    after: Annotated[int, msgspec.Meta(ge=0)] = 0
-    ref: Ref | None = None
-
-
-class CancelMessage(Message, tag="cancel"):
-    """Let go of a generation."""
-
-    generation: str
-    ref: Ref | None = None
-
-
-class PingMessage(Message, tag="ping"):
-    """Answered by `pong`; keeps an idle socket open."""
-
-    ref: Ref | None = None
-
-
-class AuthMessage(Message, tag="auth"):
-    """Who is asking, where no header could say it. Without keys, everybody may ask."""
-
-    token: str
-    ref: Ref | None = None
-
-
-Messages = StartMessage | ResumeMessage | CancelMessage | PingMessage | AuthMessage
 
 
 class BoundedSocket(ASGIWebsocketConnection):
@@ -195,11 +159,7 @@ class Conversation:
                 raise InvalidRequest("Messages are text frames.")
             value = body.decode_object(text)
             ref = value.get("ref") if isinstance(value.get("ref"), str | int) else None
-            try:
-                message = msgspec.convert(value, Messages)
-            except msgspec.ValidationError as error:
-                raise InvalidRequest(f"The message cannot be understood: {error}.") from None
-            await self._do(message)
+            await self._do(understand(value))
         except StreamapiError as error:
             await self._refuse(ref, error)
         except Exception:
@@ -219,7 +179,7 @@ class Conversation:
             generation = await self._parts.generations.find(caller(), message.generation)
             await self._parts.generations.cancel(generation)
         elif isinstance(message, PingMessage):
-            await self._send({"type": "pong", "ref": message.ref})
+            await self._write(pong_frame(message.ref))
 
     async def _start(self, message: StartMessage) -> None:
         task = self._task_asked
@@ -255,25 +215,13 @@ class Conversation:
             async with aclosing(self._parts.generations.read(generation, after)) as batches:
                 async for batch in batches:
                     for entry in batch:
-                        await self._write(self._frame(generation, entry, ref))
+                        await self._write(event_frame(generation, entry, self._request_id, ref))
         except StreamapiError as error:
             await self._refuse(ref, error)
 
-    def _frame(self, generation: Generation, entry: Entry, ref: Ref | None) -> str:
-        data = event_data(generation, entry, self._request_id).decode()
-        kind = entry.event.type
-        own = ""
-        if isinstance(entry.event, Start):
-            own = f'"ref":{encode(ref).decode()},"cache":"{generation.cache}",'
-            data = data.replace(f'"generation":"{generation.id}",', "", 1)
-        return f'{{"type":"{kind}","generation":"{generation.id}","n":{entry.n},{own}{data[1:]}'
-
     async def _refuse(self, ref: Ref | None, error: StreamapiError) -> None:
         problem = msgspec.structs.replace(error.problem(), request_id=self._request_id)
-        await self._send({"type": "error", "ref": ref, "problem": problem})
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        await self._write(encode(message).decode())
+        await self._write(error_frame(ref, problem))
 
     async def _write(self, text: str) -> None:
         self._stall.sending()

@@ -12,10 +12,10 @@ from quart import Response, request
 
 from streamapi.api.answer import GenerationFailed, event_data, own_problem
 from streamapi.api.services import Services
-from streamapi.api.stall import Stall
 from streamapi.errors import InvalidHeader, InvalidRequest
 from streamapi.generation.event import CONTENT, ENDINGS, EVENTS, Failed
 from streamapi.generation.log import Entry, Generation
+from streamapi.generation.watch import Stall
 
 RETRY = b"retry: 2000\n\n"
 COMMENT = b": ping\n\n"

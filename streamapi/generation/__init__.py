@@ -5,6 +5,8 @@
     log.py          the verbs and laws of a log backend
     memory_log.py   the backend that needs nothing else
     producer.py     the one writer of a log: gate, retries, deadlines, exactly one ending
+    attempt.py      one request to one model
+    watch.py        deadlines that move at every token, and cost nothing for it
     generations.py  holds: start, find, read, cancel, forget
 
 Nothing here knows HTTP, SQL or any provider.

@@ -17,6 +17,7 @@ import msgspec
 from streamapi.errors import OutputTooLarge, Overloaded, ProducerLost
 from streamapi.generation.event import CONTENT, ENDINGS, Event, Failed, Wait, encode
 from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
+from streamapi.generation.watch import Watch
 
 SHARED = (*CONTENT, Wait)
 ENTRY_OVERHEAD = 200  # bytes of memory for an event beside its JSON, roughly
@@ -224,33 +225,31 @@ class _Log:
 
 
 class _Alarm:
-    """Wakes a reader after a silence. One timer for the reader's life, re-armed when it fires:
-    making and cancelling one per event would cost more than the event."""
+    """Wakes a reader after a silence."""
 
     def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._now = asyncio.get_running_loop().time
         self._seconds = seconds
-        self._since = self._loop.time()
+        self._since = self._now()
         self._reader: asyncio.Future[None] | None = None
         self._rang = False
-        self._timer = self._loop.call_later(seconds, self._ring)
+        self._watch = Watch(self._since + seconds, self._look)
 
     def watch(self, reader: "asyncio.Future[None]") -> None:
         self._reader = reader
-        self._since = self._loop.time()
+        self._since = self._now()
 
     def rang(self) -> bool:
         rang, self._rang = self._rang, False
         return rang
 
     def stop(self) -> None:
-        self._timer.cancel()
+        self._watch.stop()
 
-    def _ring(self) -> None:
-        left = self._since + self._seconds - self._loop.time()
-        if left <= 0:
-            left = self._seconds
-            if self._reader is not None and not self._reader.done():
-                self._rang = True
-                self._reader.set_result(None)
-        self._timer = self._loop.call_later(left, self._ring)
+    def _look(self, now: float) -> float:
+        if now < self._since + self._seconds:
+            return self._since + self._seconds
+        if self._reader is not None and not self._reader.done():
+            self._rang = True
+            self._reader.set_result(None)
+        return now + self._seconds

@@ -32,7 +32,6 @@ from streamapi.errors import (
     UpstreamUnavailable,
 )
 from streamapi.generation.attempt import Attempt
-from streamapi.generation.deadline import Deadline
 from streamapi.generation.event import (
     Cancelled,
     Done,
@@ -45,6 +44,7 @@ from streamapi.generation.event import (
 )
 from streamapi.generation.log import Conflict, Logs, Stopped
 from streamapi.generation.model import Model, Parser, Prompt
+from streamapi.generation.watch import Deadline
 
 logger = logging.getLogger(__name__)
 
