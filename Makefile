@@ -54,7 +54,7 @@ openapi: $(VENV)/.runtime ## print the OpenAPI document
 	@$(BIN)/python -m streamapi.cli openapi
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@[ -n "$(PYTHON)" ] || { \
@@ -62,8 +62,8 @@ $(BIN)/python:
 		exit 1; }
 	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'make: $(PYTHON) is older than 3.11' >&2; exit 1; }
 	@# Debian's python3 has no ensurepip; its pip can then install one into the environment.
-	@$(PYTHON) -m venv $(VENV) >/dev/null || { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
-		$(PYTHON) -m pip --python $@ install --quiet pip; } || { rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null || { $(PYTHON) -m venv --without-pip $(VENV) && \
+		$(PYTHON) -m pip --python $@ install --quiet pip; } || { rm -f $@; exit 1; }
 	@echo '*' >$(VENV)/.gitignore
 
 $(VENV)/.runtime: requirements.lock | $(BIN)/python

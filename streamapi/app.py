@@ -42,7 +42,6 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     app.asgi_app = http1.only(app.asgi_app)  # type: ignore[method-assign, assignment]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = settings.body_timeout
-    app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["streamapi"] = parts
     headers.register(app, settings)
     limits.register(app, settings)

@@ -78,7 +78,6 @@ class Documentation(QuartSchema):
 
 def register(app: Quart, parts: Services) -> None:
     """Serve the documentation."""
-    keys_sorted = app.json.sort_keys  # type: ignore[attr-defined]
     Documentation(
         app,
         redoc_ui_path=None,
@@ -88,7 +87,6 @@ def register(app: Quart, parts: Services) -> None:
         tags=openapi.tags(parts),
         openapi_provider_class=openapi.Provider,
     )
-    app.json.sort_keys = keys_sorted  # type: ignore[attr-defined]  # it brings a provider of its own
     events = cache(lambda: encode(asyncapi.document(parts.tasks)))
 
     @app.get("/asyncapi.json")
