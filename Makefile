@@ -1,7 +1,6 @@
 # Everything that is done to this project is a target here; CI runs `make test` and nothing else.
 #
-#   make run PYTHON=python3.13        another interpreter
-#   make test VENV=.venv-3.13 PYTHON=...   another environment beside the first
+#   make test PYTHON=python3.13 VENV=.venv-3.13     another Python, in an environment of its own
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -81,8 +80,7 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
 # What some tests need besides Python. Only root may install it; others are told what is missing.
 system:
 	@missing=; \
-	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
-		command -v google-chrome >/dev/null || missing="$$missing chromium"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		export DEBIAN_FRONTEND=noninteractive; \
