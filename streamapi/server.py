@@ -89,7 +89,6 @@ def hypercorn_config(settings: Settings, listener: socket.socket) -> Config:
     config = Config.from_toml(HYPERCORN_TOML)
     config.bind = [f"fd://{listener.detach()}"]
     config.logger_class = logs.AccessLog
-    config.websocket_ping_interval = settings.ping_interval
     config.websocket_max_message_size = settings.max_body_bytes
     return config
 

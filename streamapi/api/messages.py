@@ -13,6 +13,10 @@ from streamapi.errors import InvalidRequest, Problem
 from streamapi.generation.event import Start, encode
 from streamapi.generation.log import Entry, Generation
 
+PING = '{"type":"ping"}'
+"""What breaks a silence while a generation is followed. Not a ping of the protocol's own:
+Hypercorn's pinging task outlives its socket by up to an interval."""
+
 Ref = Annotated[str, msgspec.Meta(max_length=200)] | int
 
 

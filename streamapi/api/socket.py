@@ -24,6 +24,7 @@ from streamapi.api import body, limits
 from streamapi.api.ask import idempotency_key, start
 from streamapi.api.headers import check_origin
 from streamapi.api.messages import (
+    PING,
     CancelMessage,
     Messages,
     PingMessage,
@@ -212,8 +213,12 @@ class Conversation:
     async def _pass_on(self, generation: Generation, after: int, ref: Ref | None) -> None:
         """Read a log to its ending, and send it."""
         try:
-            async with aclosing(self._parts.generations.read(generation, after)) as batches:
+            silence = self._parts.settings.ping_interval
+            batches = self._parts.generations.read(generation, after, silence)
+            async with aclosing(batches):
                 async for batch in batches:
+                    if not batch:
+                        await self._write(PING)
                     for entry in batch:
                         await self._write(event_frame(generation, entry, self._request_id, ref))
         except StreamapiError as error:
