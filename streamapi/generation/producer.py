@@ -205,7 +205,10 @@ class Producer:
             before_sleep=say,
             reraise=True,
         )
-        return await retrying(self._ask, model, budget)
+        async for attempt in retrying:
+            with attempt:
+                return await self._ask(model, budget)
+        raise AssertionError("tenacity gave up without a word")
 
     def _back_off(self, state: tenacity.RetryCallState) -> float:
         """What the provider asks for, else exponential with full jitter."""
