@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from quart import Quart, Response, g, request, websocket
 from quart_cors import cors, cors_exempt  # noqa: F401  (sockets are exempted where they are)
+from werkzeug.datastructures import Headers
 
 from streamapi.errors import OriginNotAllowed
 from streamapi.settings import Settings
@@ -38,7 +39,13 @@ ACCEPTED = (
 
 def register(app: Quart, settings: Settings) -> None:
     """Give every request an id and every response its headers."""
-    app.before_request(_name_request)
+
+    async def name_request() -> None:
+        g.request_id = _sane(request.headers.get("X-Request-Id"))
+        if request.path.startswith("/v1/") and request.method != "OPTIONS":
+            _check_origin(settings, request.headers)
+
+    app.before_request(name_request)
     app.before_websocket(_name_socket)
     app.after_request(_finish)
     if settings.cors_origins:
@@ -52,18 +59,22 @@ def register(app: Quart, settings: Settings) -> None:
         )
 
 
-def check_origin(settings: Settings) -> None:
+def check_socket_origin(settings: Settings) -> None:
     """Raise `OriginNotAllowed` for a socket that a page of another site opens. Browsers do not
     hold sockets to CORS, so the server must (RFC 6455, section 10.2)."""
-    origin = websocket.headers.get("Origin")
-    if origin is None or origin in settings.cors_origins or "*" in settings.cors_origins:
+    _check_origin(settings, websocket.headers)
+
+
+def _check_origin(settings: Settings, headers: Headers) -> None:
+    """Only pages of our own and of the allowed origins may ask. An image tag of another site
+    sends no Origin, but says `Sec-Fetch-Site` (W3C Fetch Metadata); programs send neither."""
+    origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
+    if site in ("same-origin", "none") or (origin is None and site is None):
         return
-    if urlsplit(origin).netloc != websocket.headers.get("Host"):
-        raise OriginNotAllowed("A page of this origin may not open a socket here.")
-
-
-async def _name_request() -> None:
-    g.request_id = _sane(request.headers.get("X-Request-Id"))
+    if origin is not None and ("*" in settings.cors_origins or origin in settings.cors_origins):
+        return
+    if origin is None or site is not None or urlsplit(origin).netloc != headers.get("Host"):
+        raise OriginNotAllowed("A page of this origin may not ask here.")
 
 
 async def _name_socket() -> None:

@@ -13,10 +13,6 @@ from streamapi.errors import InvalidRequest, Problem
 from streamapi.generation.event import Start, encode
 from streamapi.generation.log import Entry, Generation
 
-PING = '{"type":"ping"}'
-"""What breaks a silence while a generation is followed. Not a ping of the protocol's own:
-Hypercorn's pinging task outlives its socket by up to an interval."""
-
 Ref = Annotated[str, msgspec.Meta(max_length=200)] | int
 
 
@@ -83,6 +79,12 @@ def event_frame(generation: Generation, entry: Entry, request_id: str, ref: Ref 
         data = data.replace(f'"generation":"{generation.id}",', "", 1)
     head = f'{{"type":"{entry.event.type}","generation":"{generation.id}","n":{entry.n},'
     return f"{head}{own}{data[1:]}"
+
+
+def ping_frame(generation: Generation) -> str:
+    """What breaks a silence while a generation is followed. Not a ping of the protocol's own:
+    Hypercorn's pinging task outlives its socket by up to an interval."""
+    return encode({"type": "ping", "generation": generation.id}).decode()
 
 
 def error_frame(ref: Ref | None, problem: Problem) -> str:

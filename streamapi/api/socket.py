@@ -22,9 +22,8 @@ from wsproto.extensions import PerMessageDeflate
 
 from streamapi.api import body, limits
 from streamapi.api.ask import idempotency_key, start
-from streamapi.api.headers import check_origin
+from streamapi.api.headers import check_socket_origin
 from streamapi.api.messages import (
-    PING,
     CancelMessage,
     Messages,
     PingMessage,
@@ -33,6 +32,7 @@ from streamapi.api.messages import (
     StartMessage,
     error_frame,
     event_frame,
+    ping_frame,
     pong_frame,
     understand,
 )
@@ -90,7 +90,7 @@ def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
         @cors_exempt
         async def talk() -> None:
             parts = services()
-            check_origin(parts.settings)
+            check_socket_origin(parts.settings)
             asked = websocket.requested_subprotocols
             await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in asked else None)
             await Conversation(parts, task).run()
@@ -218,7 +218,7 @@ class Conversation:
             async with aclosing(batches):
                 async for batch in batches:
                     if not batch:
-                        await self._write(PING)
+                        await self._write(ping_frame(generation))
                     for entry in batch:
                         await self._write(event_frame(generation, entry, self._request_id, ref))
         except StreamapiError as error:

@@ -64,13 +64,16 @@ async def stream(
     batches = parts.generations.read(generation, after, parts.settings.ping_interval)
     pull: asyncio.Future[Sequence[Entry]] | None = None
     try:
-        entries, pull = await _opening(batches, open_after)
-        failure = entries[-1].event if open_after and entries else None
-        if isinstance(failure, Failed) and not _content(entries):
-            raise GenerationFailed(own_problem(failure.problem, generation, request_id))
-        stall.sending()
-        yield RETRY + frames(generation, entries, request_id)
-        stall.sent()
+        if after:
+            yield RETRY  # a resumption may wait long for its next event; its status must not
+        else:
+            entries, pull = await _opening(batches, open_after)
+            failure = entries[-1].event if open_after else None
+            if isinstance(failure, Failed) and not _content(entries):
+                raise GenerationFailed(own_problem(failure.problem, generation, request_id))
+            stall.sending()
+            yield RETRY + frames(generation, entries, request_id)
+            stall.sent()
         if pull is not None:
             late = await pull
             yield frames(generation, late, request_id) if late else ping

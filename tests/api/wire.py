@@ -176,6 +176,8 @@ async def follow(socket: Any) -> list[Event]:
         message = await hear(socket)
         kind = message.pop("type")
         assert kind != "error", message
+        if kind == "ping":
+            continue
         events.append(Event(kind, message, f"{message['generation']}.{message['n']}"))
         if kind in ENDINGS:
             return events
