@@ -8,6 +8,7 @@ from quart import Quart
 
 from streamapi.access.limits import MemoryLimits
 from streamapi.api import (
+    body,
     docs,
     generations,
     headers,
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     settings = settings or read_settings()
     parts = _parts(settings, emulated)
     app = Quart(__name__, static_folder=None)
+    app.request_class = body.JsonRequest
     app.asgi_websocket_class = socket.BoundedSocket
     app.asgi_app = http1.only(app.asgi_app)  # type: ignore[method-assign, assignment]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes

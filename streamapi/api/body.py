@@ -5,11 +5,14 @@ refuses NaN, lone surrogates, invalid UTF-8 and trailing text; depth, size and U
 Whatever is wrong has its 4xx; nothing that a client sends is a 500.
 """
 
-from typing import Any, TypeVar
+import asyncio
+import contextlib
+from typing import Any, TypeVar, cast
 
 import msgspec
 from pydantic import BaseModel, ValidationError
-from quart import request
+from quart import Request, request
+from quart.wrappers import Body
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from streamapi.errors import (
@@ -25,10 +28,42 @@ MAX_DEPTH = 32
 MAX_QUERY = 8000
 """Characters that a GET's parameters may have, decoded; a longer request is for POST."""
 
+LINGER_BYTES, LINGER_SECONDS = 16_000_000, 2.0
+"""How much, and how long, of a body that is too large is received to be thrown away."""
+
 MAX_ERRORS = 50
 """Field errors that one answer names."""
 
 R = TypeVar("R", bound=BaseModel)
+
+
+class LingeringBody(Body):
+    """A body that is too large is received a while longer, and thrown away: a connection that is
+    closed on unread bytes is reset, and the client never sees why (RFC 9112, section 9.6)."""
+
+    def __init__(self, expected: int | None, bound: int | None) -> None:
+        super().__init__(expected, bound)
+        self._thrown_away = 0
+        self._over = asyncio.Event()
+
+    def append(self, data: bytes) -> None:
+        if self._must_raise is None:
+            super().append(data)
+            return
+        self._thrown_away += len(data)
+        if not data or self._thrown_away > LINGER_BYTES:
+            self._over.set()
+
+    async def linger(self) -> None:
+        """Wait until the client has sent what it wanted to, within bounds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), LINGER_SECONDS)
+
+
+class JsonRequest(Request):
+    """Quart's request, with a body that lingers."""
+
+    body_class: type[Body] = LingeringBody
 
 
 async def read_object() -> dict[str, Any]:
@@ -42,6 +77,7 @@ async def read_object() -> dict[str, Any]:
     try:
         body = await request.get_data(cache=False)
     except RequestEntityTooLarge:
+        await cast(LingeringBody, request.body).linger()
         bound = request.max_content_length or 0
         raise TooLarge(f"A body may have {bound:,} bytes.") from None
     except RequestTimeout:

@@ -14,6 +14,7 @@ from streamapi.api.answer import GenerationFailed
 from streamapi.errors import (
     GenerationExpired,
     Internal,
+    InvalidHeader,
     MalformedJson,
     MethodNotAllowed,
     NotFound,
@@ -26,7 +27,7 @@ from streamapi.generation.event import encode
 logger = logging.getLogger(__name__)
 
 TRANSLATED: dict[int, type[StreamapiError]] = {
-    400: MalformedJson,
+    400: InvalidHeader,
     404: NotFound,
     405: MethodNotAllowed,
     408: MalformedJson,
