@@ -354,7 +354,7 @@ async def test_a_sane_request_id_is_echoed(client: httpx.AsyncClient, given: str
 
 @pytest.mark.parametrize(
     "given",
-    ["", " ", "a b", "x" * 129, "a\tb", "é", "<script>", "a;b", "a,b", '"', "a/b", "%0d%0a"],
+    ["", "a b", "x" * 129, "a\tb", "é", "<script>", "a;b", "a,b", '"', "a/b", "%0d%0a"],
 )
 async def test_any_other_request_id_is_replaced(client: httpx.AsyncClient, given: str) -> None:
     """What could forge a log line or a header is not echoed."""
