@@ -9,6 +9,7 @@ import math
 
 from quart import Quart, Response, g
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import WebsocketMismatch
 
 from streamapi.api.answer import GenerationFailed
 from streamapi.errors import (
@@ -71,7 +72,10 @@ async def _generation_failed(error: GenerationFailed) -> Response:
 
 async def _quarts(error: HTTPException) -> Response:
     kind = TRANSLATED.get(error.code or 500, Internal)
-    response = await _ours(kind(error.description or kind.title))
+    detail = error.description or kind.title
+    if isinstance(error, WebsocketMismatch):
+        detail = "This address is a WebSocket: open it with an Upgrade."
+    response = await _ours(kind(detail))
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))

@@ -131,7 +131,7 @@ class Generations:
     async def tail(self, generation: Generation) -> Tail:
         """How far the log has come. Raises `GenerationExpired`."""
         try:
-            return await self._logs.tail(generation.log)
+            return await self._logs.tail(generation.log, generation.id)
         except LogGone:
             raise _expired() from None
 
@@ -146,7 +146,9 @@ class Generations:
             self._graces.pop(generation.id).cancel()
         ended = False
         try:
-            async with aclosing(self._logs.read(generation.log, after, silence)) as batches:
+            async with aclosing(
+                self._logs.read(generation.log, after, silence, generation.id)
+            ) as batches:
                 async for batch in batches:
                     yield batch
             ended = True
@@ -159,7 +161,7 @@ class Generations:
         """All events up to now, without waiting for more. Raises `GenerationExpired`."""
         tail = await self.tail(generation)
         events: list[Event] = []
-        async with aclosing(self._logs.read(generation.log)) as batches:
+        async with aclosing(self._logs.read(generation.log, hold=generation.id)) as batches:
             async for batch in batches:
                 events += [entry.event for entry in batch]
                 if len(events) >= tail.n:
@@ -187,7 +189,7 @@ class Generations:
         """Let go of the log, and wait until it has its ending. Doing it twice is doing it once."""
         await self._logs.release(generation, "caller")
         try:
-            async with aclosing(self._logs.read(generation.log)) as batches:
+            async with aclosing(self._logs.read(generation.log, hold=generation.id)) as batches:
                 async for _ in batches:
                     pass
         except LogGone:

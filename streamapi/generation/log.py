@@ -81,13 +81,14 @@ class Logs(Protocol):
         would pass the bounds of a log (an ending always fits)."""
 
     def read(
-        self, log: str, after: int = 0, silence: float | None = None
+        self, log: str, after: int = 0, silence: float | None = None, hold: str | None = None
     ) -> AsyncGenerator[Sequence[Entry], None]:
         """All entries behind `after`, in batches of what has come since the last look; an empty
-        batch when `silence` seconds passed without an event. Raises `LogGone`."""
+        batch when `silence` seconds passed without an event. For the generation `hold` the log
+        ends as `cancelled` where that generation was released. Raises `LogGone`."""
 
-    async def tail(self, log: str) -> Tail:
-        """How far the log has come. Raises `LogGone`."""
+    async def tail(self, log: str, hold: str | None = None) -> Tail:
+        """How far the log has come, for the generation `hold`. Raises `LogGone`."""
 
     async def claim(self, name: str, log: str, ttl: float, replaces: str | None = None) -> str:
         """Point `name` at `log`, unless it points elsewhere already (to anything but
@@ -100,7 +101,7 @@ class Logs(Protocol):
         """The generation of this id, or None when it never was or has been forgotten."""
 
     async def release(self, generation: Generation, why: Stopped) -> None:
-        """Let go of the log; without a hold left, it is stopped."""
+        """Let go of the log: without a hold left, it is stopped; else it goes on for others."""
 
     async def forget(self, generation: Generation) -> None:
         """Drop the generation, and its log when nobody else holds it."""

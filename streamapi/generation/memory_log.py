@@ -10,12 +10,13 @@ logs, or bytes, the oldest finished one is forgotten, and when none is finished 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
 from streamapi.errors import OutputTooLarge, Overloaded, ProducerLost
-from streamapi.generation.event import CONTENT, ENDINGS, Event, Failed, Wait, encode
+from streamapi.generation.event import CONTENT, ENDINGS, Cancelled, Event, Failed, Wait, encode
 from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
 from streamapi.generation.watch import Watch
 
@@ -38,14 +39,21 @@ class LogBounds(msgspec.Struct, frozen=True):
 
 
 class MemoryLogs:
-    """See `log.Logs` for the verbs. Lives on one event loop."""
+    """See `log.Logs` for the verbs. Lives on one event loop.
 
-    def __init__(self, bounds: LogBounds | None = None) -> None:
+    What has outlived its time goes when it is asked for, or when something new comes: timers
+    for all of it would outnumber the logs."""
+
+    def __init__(
+        self, bounds: LogBounds | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.bounds = bounds or LogBounds()
+        self._clock = clock
         self._logs: dict[str, _Log] = {}
-        self._finished: dict[str, None] = {}  # in the order of their endings
-        self._claims: dict[str, str] = {}
-        self._held: dict[str, Generation] = {}  # in the order of their beginnings
+        self._finished: dict[str, float] = {}  # when each ended; the oldest first
+        self._claims: dict[str, _Claim] = {}
+        self._held: dict[str, Generation] = {}  # the oldest first
+        self._logless: dict[str, float] = {}  # since when a held generation's log is gone
         self._size = 0
 
     async def append(self, log: str, position: int, events: Sequence[Event]) -> None:
@@ -74,43 +82,55 @@ class MemoryLogs:
         kept.size += size
         self._size += size
         if ended:
-            self._finish(log, kept)
+            kept.ended, kept.stop = True, None
+            self._finished[log] = self._clock()
         kept.wake()
 
     async def read(
-        self, log: str, after: int = 0, silence: float | None = None
+        self, log: str, after: int = 0, silence: float | None = None, hold: str | None = None
     ) -> AsyncGenerator[Sequence[Entry], None]:
         kept = self._kept(log)
         alarm = _Alarm(silence) if silence is not None else None
         try:
-            while after < len(kept.entries) or not kept.ended:
-                if after >= len(kept.entries) and await kept.news(alarm):
+            while True:
+                released = kept.released.get(hold) if kept.released else None
+                last = len(kept.entries) if released is None else released.n - 1
+                if after < last:
+                    batch = kept.entries[after : min(last, after + BATCH)]
+                    after = batch[-1].n
+                    yield batch
+                    if after < last:
+                        await asyncio.sleep(0)
+                elif released is not None:
+                    last = released.n
+                    if after < last:
+                        after = last
+                        yield (released,)
+                    break
+                elif kept.ended:
+                    break
+                elif await kept.news(alarm):
                     yield ()  # silence
-                    continue
-                batch = kept.entries[after : after + BATCH]
-                if not batch:
-                    continue  # the cursor is still ahead of the writer
-                after = batch[-1].n
-                yield batch
-                if after < len(kept.entries):
-                    await asyncio.sleep(0)
-            if after > len(kept.entries):
+            if after > last:
                 lost = ProducerLost("This log ended before the event that was asked for.")
                 yield (Entry(after + 1, Failed(lost.problem()), b""),)
         finally:
             if alarm is not None:
                 alarm.stop()
 
-    async def tail(self, log: str) -> Tail:
+    async def tail(self, log: str, hold: str | None = None) -> Tail:
         kept = self._kept(log)
-        return Tail(len(kept.entries), kept.ended)
+        released = kept.released.get(hold)
+        return Tail(len(kept.entries), kept.ended) if released is None else Tail(released.n, True)
 
     async def claim(self, name: str, log: str, ttl: float, replaces: str | None = None) -> str:
-        claimed = self._claims.get(name)
-        if claimed is None or claimed == replaces or claimed not in self._logs:
-            self._claims[name] = claimed = log
-            asyncio.get_running_loop().call_later(ttl, self._unclaim, name, log)
-        return claimed
+        now = self._clock()
+        claim = self._claims.get(name)
+        if claim is not None and claim.until > now and claim.log != replaces:
+            return claim.log
+        self._kept(log).names.append(name)
+        self._claims[name] = _Claim(log, now + ttl)
+        return log
 
     async def hold(self, generation: Generation) -> None:
         kept = self._kept(generation.log)
@@ -121,21 +141,30 @@ class MemoryLogs:
             del self._held[next(iter(self._held))]
 
     async def find(self, generation: str) -> Generation | None:
+        self._sweep()
         return self._held.get(generation)
 
     async def release(self, generation: Generation, why: Stopped) -> None:
         kept = self._logs.get(generation.log)
-        if kept is not None:
-            kept.holds.discard(generation.id)
-            if not kept.holds:
-                await self.stop(generation.log, why)
+        if kept is None or kept.ended or generation.id not in kept.holds:
+            return
+        kept.holds.discard(generation.id)
+        if not kept.holds:
+            await self.stop(generation.log, why)
+        elif why != "shutdown":
+            # The log goes on for others; this generation ends where the log stands now.
+            ending = Entry(len(kept.entries) + 1, Cancelled(why), b"")
+            kept.released[generation.id] = ending
+            kept.wake()
 
     async def forget(self, generation: Generation) -> None:
         await self.release(generation, "caller")
         self._held.pop(generation.id, None)
         kept = self._logs.get(generation.log)
-        if kept is not None and not kept.holds:
-            self._drop(generation.log)
+        if kept is not None:
+            kept.holds.discard(generation.id)
+            if not kept.holds:
+                self._drop(generation.log)
 
     async def stop(self, log: str, why: Stopped) -> None:
         kept = self._logs.get(log)
@@ -146,6 +175,7 @@ class MemoryLogs:
         self._kept(log).stop = stop
 
     def _kept(self, log: str) -> "_Log":
+        self._sweep()
         kept = self._logs.get(log)
         if kept is None:
             raise LogGone(log)
@@ -154,6 +184,7 @@ class MemoryLogs:
     def _open(self, log: str, position: int) -> "_Log":
         if position != 1:
             raise Conflict(f"{log} is gone")
+        self._sweep()
         while self._full() and self._finished:
             self._drop(next(iter(self._finished)))
         if self._full():
@@ -164,42 +195,57 @@ class MemoryLogs:
     def _full(self) -> bool:
         return len(self._logs) >= self.bounds.max_logs or self._size >= self.bounds.max_total_bytes
 
-    def _finish(self, log: str, kept: "_Log") -> None:
-        kept.ended = True
-        kept.stop = None
-        self._finished[log] = None
-        asyncio.get_running_loop().call_later(self.bounds.ttl, self._drop, log)
-
-    def _drop(self, log: str) -> None:
-        """Forget a log. Readers on it keep it until they are through."""
-        kept = self._logs.pop(log, None)
-        self._finished.pop(log, None)
-        if kept is not None:
-            self._size -= kept.size
-            asyncio.get_running_loop().call_later(
-                self.bounds.expired_ttl, self._forget_all, kept.generations
-            )
-
-    def _forget_all(self, generations: list[str]) -> None:
-        for generation in generations:
+    def _sweep(self) -> None:
+        """Forget what has outlived its time. The oldest comes first, so this looks at one."""
+        now = self._clock()
+        while self._finished:
+            log, ended = next(iter(self._finished.items()))
+            if now - ended < self.bounds.ttl:
+                break
+            self._drop(log)
+        while self._logless:
+            generation, since = next(iter(self._logless.items()))
+            if now - since < self.bounds.expired_ttl:
+                break
+            del self._logless[generation]
             self._held.pop(generation, None)
 
-    def _unclaim(self, name: str, log: str) -> None:
-        if self._claims.get(name) == log:
-            del self._claims[name]
+    def _drop(self, log: str) -> None:
+        """Forget a log and its claims. Readers on it keep it until they are through."""
+        kept = self._logs.pop(log, None)
+        self._finished.pop(log, None)
+        if kept is None:
+            return
+        self._size -= kept.size
+        for name in kept.names:
+            if name in self._claims and self._claims[name].log == log:
+                del self._claims[name]
+        now = self._clock()
+        for generation in kept.generations:
+            if generation in self._held:
+                self._logless[generation] = now
+
+
+class _Claim(msgspec.Struct, frozen=True):
+    log: str
+    until: float
 
 
 class _Log:
-    """One log: its entries, and who waits for more."""
+    """One log: its entries, who holds it, and who waits for more."""
 
-    __slots__ = ("ended", "entries", "generations", "holds", "size", "stop", "waiting")
+    __slots__ = (
+        "ended", "entries", "generations", "holds", "names", "released", "size", "stop", "waiting",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.ended = False
         self.size = 0
         self.holds: set[str] = set()
+        self.released: dict[str | None, Entry] = {}  # the ending of those who let go early
         self.generations: list[str] = []
+        self.names: list[str] = []
         self.stop: Callable[[Stopped], None] | None = None
         self.waiting: list[asyncio.Future[None]] = []
 
