@@ -19,6 +19,7 @@ from streamapi.api import (
     pages,
     problems,
     socket,
+    socket_bounds,
     tasks,
 )
 from streamapi.api.services import Services
@@ -40,7 +41,8 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     parts = _parts(settings, emulated)
     app = Quart(__name__, static_folder=None)
     app.request_class = body.JsonRequest
-    app.asgi_websocket_class = socket.BoundedSocket
+    socket_bounds.mend_hypercorn()
+    app.asgi_websocket_class = socket_bounds.BoundedSocket
     app.asgi_app = http1.only(app.asgi_app)  # type: ignore[method-assign, assignment]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = settings.body_timeout

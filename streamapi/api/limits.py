@@ -7,15 +7,20 @@ is not counted.
 """
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from quart import Quart, Response, current_app, g, request
 from quart_rate_limiter import RateLimit, RateLimiter
 
 from streamapi.access.limits import Limit, Taken
+from streamapi.api import sse
 from streamapi.api.services import caller, services
 from streamapi.errors import RateLimited
 from streamapi.settings import Settings
+
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 class AtomicRateLimiter(RateLimiter):
@@ -27,7 +32,7 @@ class AtomicRateLimiter(RateLimiter):
 
     async def _before_request(self) -> None:
         view = current_app.view_functions.get(request.endpoint or "")
-        if view is None or request.headers.get("Last-Event-ID") or "after" in request.args:
+        if view is None or (getattr(view, "resumes", False) and sse.cursor() is not None):
             return
         blueprint = current_app.blueprints.get(request.blueprint or "")
         for limit in self._get_limits_for_view_function(view, blueprint):
@@ -41,6 +46,12 @@ class AtomicRateLimiter(RateLimiter):
             reset = math.ceil(state.retry_after or state.reset)
             response.headers["RateLimit"] = f'"default";r={state.remaining};t={reset}'
         return response
+
+
+def resumable(view: V) -> V:
+    """Mark a route on which a cursor resumes, and so starts nothing."""
+    view.resumes = True  # type: ignore[attr-defined]
+    return view
 
 
 async def take(what: str, limit: Limit) -> None:

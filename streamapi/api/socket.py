@@ -13,12 +13,8 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
-from hypercorn.protocol import ws_stream
-from hypercorn.typing import ASGIReceiveCallable, WebsocketScope
-from quart import Blueprint, Quart, websocket
-from quart.asgi import ASGIWebsocketConnection
+from quart import Blueprint, websocket
 from quart_cors import cors_exempt
-from wsproto.extensions import PerMessageDeflate
 
 from streamapi.api import body, limits
 from streamapi.api.ask import idempotency_key, start
@@ -48,38 +44,6 @@ logger = logging.getLogger(__name__)
 SUBPROTOCOL = "streamapi.v1"
 GOING_AWAY, IDLE = 1001, 4408
 """Close codes (RFC 6455, section 7.4); those from 4000 on are ours."""
-
-QUEUE = 64
-"""Messages that wait to be read; beyond it the connection is not read from."""
-
-
-class _NoDeflate(PerMessageDeflate):
-    """Hypercorn checks the size of a message after inflating it, so one megabyte on the wire
-    can freeze the process as one gigabyte; and it cannot be told to refuse compression."""
-
-    def accept(self, offer: str) -> None:
-        return None
-
-
-ws_stream.PerMessageDeflate = _NoDeflate  # type: ignore[attr-defined]
-
-
-class BoundedSocket(ASGIWebsocketConnection):
-    """Quart's connection, with a bound on the messages that wait (its own queue has none), and
-    with empty binary messages told from missing ones."""
-
-    def __init__(self, app: Quart, scope: WebsocketScope) -> None:
-        super().__init__(app, scope)
-        self.queue = asyncio.Queue(maxsize=QUEUE)
-
-    async def handle_messages(self, receive: ASGIReceiveCallable) -> None:
-        while True:
-            event = await receive()
-            if event["type"] == "websocket.receive":
-                text = event.get("text")
-                await self.queue.put(event.get("bytes") or b"" if text is None else text)
-            elif event["type"] == "websocket.disconnect":
-                return
 
 
 def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
@@ -191,20 +155,26 @@ class Conversation:
         if task is None:
             known = ", ".join(self._parts.tasks)
             raise InvalidRequest(f"Name one of the tasks as `task`: {known}.")
-        if len(self._following) >= self._parts.settings.max_generations_per_socket:
-            raise TooManyStreams("This socket follows as many generations as one may.")
+        self._check_room()
         await limits.take_message(f"{task.name}.start")
         key = idempotency_key(message.idempotency_key)
         generation = await start(self._parts, caller(), task, message.request, idempotency_key=key)
         await self._follow(generation, 0, message.ref)
 
+    def _check_room(self) -> None:
+        if len(self._following) >= self._parts.settings.max_generations_per_socket:
+            raise TooManyStreams("This socket follows as many generations as one may.")
+
     async def _follow(self, generation: Generation, after: int, ref: Ref | None) -> None:
-        earlier = self._following.pop(generation.id, None)
-        if earlier is not None:
-            earlier.cancel()
+        earlier = self._following.get(generation.id)
+        if earlier is None:
+            self._check_room()
         follower = asyncio.create_task(self._pass_on(generation, after, ref))
         self._following[generation.id] = follower
         follower.add_done_callback(lambda done: self._left(generation.id, done))
+        if earlier is not None:
+            # Behind the new follower's first step: the generation is never without a reader.
+            asyncio.get_running_loop().call_soon(earlier.cancel)
 
     def _left(self, generation_id: str, follower: "asyncio.Task[None]") -> None:
         if self._following.get(generation_id) is follower:

@@ -13,6 +13,7 @@ from streamapi.api.answer import GenerationFailed, answer, own_problem
 from streamapi.api.ask import idempotency_header, idempotency_key, start
 from streamapi.api.body import read_object, read_query
 from streamapi.api.generations import json_response, resume
+from streamapi.api.limits import resumable
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, services
 from streamapi.errors import GenerationCancelled, InvalidRequest
@@ -33,10 +34,12 @@ def blueprint(task: Task[Any]) -> Blueprint:
         return await answer_json(task)
 
     @doors.post("/stream")
+    @resumable
     async def stream() -> Response:
         return await stream_by_post(task)
 
     @doors.get("/stream")
+    @resumable
     async def event_source() -> Response:
         return await stream_by_get(task)
 
