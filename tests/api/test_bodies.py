@@ -179,7 +179,7 @@ async def test_a_large_body_that_does_not_say_so_is_refused(server: Running) -> 
     """413 for a chunked body, as soon as it is too large."""
     piece = b"186a0\r\n" + b" " * 100_000 + b"\r\n"
     answer = await raw(
-        server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + piece * 10 + b"1\r\n \r\n"
+        server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + piece * 10 + b"1\r\n \r\n0\r\n\r\n"
     )
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"too_large"' in answer

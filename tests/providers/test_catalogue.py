@@ -1,0 +1,216 @@
+"""The catalogue, and what of it reaches the wire: asked through the doors, recorded upstream."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from streamapi.emulator import Emulator
+from streamapi.errors import ModelNotFound
+from streamapi.generation.model import Prompt
+from streamapi.providers.catalogue import CARDS, Catalogue, ModelCard
+from tests.api.wire import http, unique
+from tests.conftest import running
+
+FRAME = {
+    "candidates": [
+        {"content": {"parts": [{"text": "a"}], "role": "model"}, "finishReason": "STOP"}
+    ],
+    "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
+    "modelVersion": "gemini-recorded-001",
+}
+
+
+class Recorder:
+    """An upstream that answers one letter, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.paths.append(request.path_qs)
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
+        self.bodies.append(await request.json())
+        data = f"data: {json.dumps(FRAME)}\r\n\r\n"
+        return web.Response(text=data, content_type="text/event-stream")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.bodies[-1].get("generationConfig") or {})
+
+
+@pytest.fixture(scope="module")
+async def recorder() -> AsyncIterator[Recorder]:
+    recorder = Recorder()
+    app = web.Application()
+    app.router.add_post("/{path:.*}", recorder.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    recorder.url = "http://127.0.0.1:" + str(runner.addresses[0][1])
+    yield recorder
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="module")
+async def client(emulator: Emulator, recorder: Recorder) -> AsyncIterator[httpx.AsyncClient]:
+    key = {"GOOGLE_API_KEY": "secret-key"}
+    own = running(emulator, gemini_base_url=recorder.url, **key)
+    async with own as server, http(server.url) as client:
+        yield client
+
+
+async def asked(client: httpx.AsyncClient, task: str = "text", **fields: Any) -> dict[str, Any]:
+    least = (
+        {"text": unique(), "labels": ["b", "a"]} if task == "classification" else {"prompt": "p"}
+    )
+    answer = await client.post(f"/v1/{task}", json={**least, **fields})
+    return dict(answer.json())
+
+
+async def test_the_request_is_googles(client: httpx.AsyncClient, recorder: Recorder) -> None:
+    """Path, key in its header and nowhere else, and the prompt as a user's turn."""
+    await asked(client, prompt="the prompt", system="be brief")
+    assert recorder.paths[-1] == "/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"
+    assert recorder.headers[-1]["x-goog-api-key"] == "secret-key"
+    assert "secret-key" not in recorder.paths[-1]
+    assert recorder.bodies[-1]["contents"][0]["parts"][0]["text"] == "the prompt"
+    assert recorder.bodies[-1]["systemInstruction"]["parts"][0]["text"] == "be brief"
+
+
+async def test_a_conversation_keeps_its_roles(
+    client: httpx.AsyncClient, recorder: Recorder
+) -> None:
+    """The assistant is Google's `model`."""
+    turns = [("user", "1"), ("assistant", "2"), ("user", "3")]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    await client.post("/v1/text", json={"messages": messages})
+    told = [(t["role"], t["parts"][0]["text"]) for t in recorder.bodies[-1]["contents"]]
+    assert told == [("user", "1"), ("model", "2"), ("user", "3")]
+
+
+async def test_parameters_reach_the_model(client: httpx.AsyncClient, recorder: Recorder) -> None:
+    """What was asked for is what is sent."""
+    answer = await asked(client, temperature=0.7, max_output_tokens=33, stop=["x", "y"])
+    config = recorder.config
+    assert config["temperature"] == 0.7
+    assert config["maxOutputTokens"] == 33
+    assert config["stopSequences"] == ["x", "y"]
+    assert answer["model"]["dropped"] == []
+
+
+async def test_a_temperature_of_zero_is_one(client: httpx.AsyncClient, recorder: Recorder) -> None:
+    """Zero is asked for, not forgotten."""
+    await asked(client, temperature=0)
+    assert recorder.config["temperature"] == 0
+
+
+async def test_what_a_model_does_not_take_is_dropped_and_told(
+    client: httpx.AsyncClient, recorder: Recorder
+) -> None:
+    """The flash-lite model takes no temperature: it is not sent, and the answer says so."""
+    answer = await asked(client, model="gemini-3.5-flash-lite", temperature=0.5)
+    assert "temperature" not in recorder.config
+    assert answer["model"]["dropped"] == ["temperature"]
+
+
+async def test_what_nobody_asked_for_is_not_told(
+    client: httpx.AsyncClient, recorder: Recorder
+) -> None:
+    """A task's own preference that the model does not take is dropped without a word."""
+    answer = await asked(client, "code", model="gemini-3.5-flash-lite")
+    assert "temperature" not in recorder.config
+    assert answer["model"]["dropped"] == []
+    await asked(client, "code")
+    assert recorder.config["temperature"] == 0.2
+
+
+def level(recorder: Recorder) -> str:
+    """Google reads either spelling; the SDK writes the second."""
+    config = recorder.config["thinkingConfig"]
+    return str(config.get("thinkingLevel", config.get("thinking_level"))).lower()
+
+
+async def test_little_thinking_is_asked_for(client: httpx.AsyncClient, recorder: Recorder) -> None:
+    """The level of the task, or the least that the model knows; thoughts only for who asks."""
+    await asked(client)
+    assert level(recorder) == "low"
+    await asked(client, "classification")
+    assert level(recorder) == "minimal"
+    await asked(client, "classification", model="gemini-3.8-flash")
+    assert level(recorder) == "low"
+
+
+async def test_thoughts_are_for_who_asks(client: httpx.AsyncClient, recorder: Recorder) -> None:
+    """Nobody else pays for their way over the wire."""
+    await asked(client)
+    assert "include" not in str(recorder.config["thinkingConfig"])
+    await asked(client, include_thoughts=True)
+    thinking = recorder.config["thinkingConfig"]
+    assert thinking.get("includeThoughts", thinking.get("include_thoughts")) is True
+
+
+async def test_the_schema_reaches_the_model(client: httpx.AsyncClient, recorder: Recorder) -> None:
+    """Labels as an enum, JSON as the answer, the order of properties kept."""
+    await asked(client, "classification")
+    config = recorder.config
+    schema = config.get("responseJsonSchema") or config["responseSchema"]
+    assert config["responseMimeType"] == "application/json"
+    assert schema["propertyOrdering"] == ["labels", "rationale"]
+    assert schema["properties"]["labels"]["items"]["properties"]["label"]["enum"] == ["b", "a"]
+
+
+async def test_the_model_that_answered_is_named(client: httpx.AsyncClient) -> None:
+    """As the provider names it, beside the one that was asked for."""
+    answer = await asked(client)
+    assert answer["model"]["requested"] == "gemini-3.8-flash"
+    assert answer["model"]["served"] == "gemini-recorded-001"
+
+
+async def test_a_retired_name_is_served_by_its_successor(
+    client: httpx.AsyncClient, recorder: Recorder
+) -> None:
+    """The name that was asked for stays in the answer; the successor is asked."""
+    answer = await asked(client, model="gemini-2.0-flash")
+    assert ":streamGenerateContent" in recorder.paths[-1]
+    assert "/gemini-3.8-flash:" in recorder.paths[-1]
+    assert answer["model"]["requested"] == "gemini-2.0-flash"
+
+
+async def test_models_are_listed_as_openai_does(client: httpx.AsyncClient) -> None:
+    """Every name of the catalogue, each also by itself."""
+    listed = (await client.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    assert {model["id"] for model in listed["data"]} == {card.id for card in CARDS}
+    for model in listed["data"]:
+        assert model["object"] == "model"
+        assert isinstance(model["created"], int)
+        assert (await client.get(f"/v1/models/{model['id']}")).json() == model
+
+
+def test_every_successor_is_in_the_catalogue() -> None:
+    """A retired name leads to a model that is there."""
+    catalogue = Catalogue()
+    for card in CARDS:
+        assert catalogue.serving(card.id).successor is None
+
+
+def test_a_model_that_is_not_there() -> None:
+    """Raises, for what was never a model."""
+    with pytest.raises(ModelNotFound):
+        Catalogue().serving("gpt-4")
+
+
+def test_the_least_thinking_that_a_model_knows() -> None:
+    """A level that the model does not know becomes its least; a model without levels gets none."""
+    prompt = Prompt((), thinking="minimal")
+    card = ModelCard("m", "M", "2026-01-01", thinking=("low", "high"))
+    assert card.thinking_for(prompt) == "low"
+    assert ModelCard("m", "M", "2026-01-01", thinking=()).thinking_for(prompt) is None

@@ -1,0 +1,127 @@
+"""What Google's errors mean in the contract."""
+
+import time
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from streamapi.errors import (
+    ContextTooLong,
+    ModelGone,
+    StreamapiError,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
+from streamapi.providers.google_errors import asked_wait, from_status
+
+
+def body(message: str = "m", *details: Any) -> dict[str, Any]:
+    return {"error": {"code": 1, "message": message, "status": "S", "details": list(details)}}
+
+
+def retry_info(delay: Any) -> dict[str, Any]:
+    return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+
+
+TOO_LONG = "The input token count (9) exceeds the maximum number of tokens allowed (8)."
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "Invalid argument.", UpstreamRejected),
+        (400, TOO_LONG, ContextTooLong),
+        (400, "API key not valid. Please pass a valid API key.", UpstreamRejected),
+        (401, "m", UpstreamRejected),
+        (403, "m", UpstreamRejected),
+        (404, "m", ModelGone),
+        (408, "m", UpstreamUnavailable),
+        (409, "m", UpstreamRejected),
+        (413, "m", UpstreamRejected),
+        (429, "m", UpstreamUnavailable),
+        (500, "m", UpstreamUnavailable),
+        (502, "m", UpstreamUnavailable),
+        (503, "m", UpstreamUnavailable),
+        (504, "m", UpstreamUnavailable),
+        (599, "m", UpstreamUnavailable),
+    ],
+)
+def test_a_status_has_its_error(status: int, message: str, kind: type[StreamapiError]) -> None:
+    """Which statuses may pass, which are the caller's, which are ours."""
+    assert type(from_status(status, body(message), {})) is kind
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+@pytest.mark.parametrize(
+    "told", [None, [], "", "<html>", 3, {}, {"error": None}, {"error": "no"}, {"error": []}, [{}]]
+)
+def test_any_body_is_survived(status: int, told: Any) -> None:
+    """Proxies answer in other shapes: the status is enough."""
+    assert isinstance(from_status(status, told, {}), StreamapiError)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+def test_the_providers_words_are_not_passed_on(status: int) -> None:
+    """A message may quote the prompt or the key."""
+    error = from_status(status, body("the secret prompt, API key AIza-secret"), {})
+    assert "secret" not in str(error.problem())
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [("7s", 7.0), ("0.5s", 0.5), ("0s", 0.0), ("1800s", 1800.0), ("3.123456789s", 3.123456789)],
+)
+def test_retry_info_is_the_wait(delay: str, seconds: float) -> None:
+    """A `RetryInfo` among the details says how long."""
+    error = from_status(429, body("m", {"@type": "other"}, retry_info(delay)), {})
+    assert isinstance(error, UpstreamUnavailable)
+    assert error.asked_wait == error.retry_after == seconds
+
+
+def test_retry_after_is_the_wait() -> None:
+    """Without it, the header: seconds or a date."""
+    assert asked_wait({}, {"Retry-After": "12"}) == 12
+    later = asked_wait({}, {"Retry-After": formatdate(time.time() + 30, usegmt=True)})
+    assert later == pytest.approx(30, abs=2)
+    assert asked_wait({}, {"Retry-After": formatdate(time.time() - 30, usegmt=True)}) == 0
+
+
+def test_retry_info_beats_the_header() -> None:
+    """The more exact one."""
+    assert asked_wait(body("m", retry_info("2.5s"))["error"], {"Retry-After": "9"}) == 2.5
+
+
+@pytest.mark.parametrize(
+    "delay", ["s", "xs", "-1s", "nans", "infs", "1e999s", "5", 5, None, {}, ""]
+)
+def test_a_delay_that_is_none_is_none(delay: Any) -> None:
+    """Nonsense asks for nothing."""
+    assert asked_wait(body("m", retry_info(delay))["error"], {}) is None
+
+
+@pytest.mark.parametrize("delay", ["xs", "-1s", "nans"])
+def test_behind_a_delay_that_is_none_the_header_counts(delay: str) -> None:
+    """Nonsense in one place does not hide sense in the other."""
+    assert asked_wait(body("m", retry_info(delay))["error"], {"Retry-After": "4"}) == 4
+
+
+@pytest.mark.parametrize(
+    "value", ["", "soon", "-5", "nan", "inf", "1e999", "Mon, 99 Foo 2026", "\0", "1, 2"]
+)
+def test_a_header_that_is_none_is_none(value: str) -> None:
+    """The same for the header."""
+    assert asked_wait({}, {"Retry-After": value}) is None
+
+
+@pytest.mark.parametrize("details", [None, {}, "x", 3, [None], ["x"], [3], [[]]])
+def test_any_details_are_survived(details: Any) -> None:
+    """Details of any shape are no failure of ours."""
+    assert asked_wait({"details": details}, {}) is None
+
+
+def test_without_a_wait_the_caller_is_told_ours() -> None:
+    """A caller always learns how long to wait; the retries know that nobody asked."""
+    error = from_status(503, body(), {})
+    assert error.asked_wait is None
+    assert error.retry_after == 5.0
