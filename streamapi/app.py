@@ -103,7 +103,9 @@ def _parts(settings: Settings, emulated: bool) -> Services:
     remembered = max(3600.0, settings.log_ttl) + settings.total_timeout
     catalogue = Catalogue()
     for name in (settings.default_model, settings.fast_model, *settings.fallback_models):
-        catalogue.serving(name)
+        if name not in catalogue.cards:
+            known = ", ".join(catalogue.cards)
+            raise UnsafeSettings(f"A setting names the model {name!r}; the catalogue has {known}.")
     return Services(
         settings=settings,
         tasks=every_task(),

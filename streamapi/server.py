@@ -46,10 +46,14 @@ def listen(settings: Settings) -> socket.socket:
         family, kind, proto, _, address = socket.getaddrinfo(
             settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, proto)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError as error:
+        raise UnsafeSettings(f"STREAMAPI_BIND={settings.bind}: {error.strerror}.") from None
+    listener = socket.socket(family, kind, proto)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
         listener.bind(address)
     except OSError as error:
+        listener.close()
         raise UnsafeSettings(f"STREAMAPI_BIND={settings.bind}: {error.strerror}.") from None
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # A peer that stops reading keeps its connection, and what we wrote, for ever: closing

@@ -143,8 +143,8 @@ class Settings(BaseSettings):
     @field_validator("bind")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
-        _, _, port = value.rpartition(":")
-        if not port.isdecimal() or int(port) > 65_535:
+        _, colon, port = value.rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65_535:
             raise ValueError("must be an address and a port, such as 127.0.0.1:8000")
         return value
 
