@@ -54,7 +54,8 @@ def asked_wait(error: Any, headers: Mapping[str, str]) -> float | None:
     details = error.get("details") if isinstance(error, dict) else None
     for detail in details if isinstance(details, list) else ():
         delay = detail.get("retryDelay") if isinstance(detail, dict) else None
-        if isinstance(delay, str) and (seconds := _seconds(delay.removesuffix("s"))) is not None:
+        seconds = _seconds(delay[:-1]) if isinstance(delay, str) and delay[-1:] == "s" else None
+        if seconds is not None:
             return seconds
     value = headers.get("Retry-After")
     if value is None:
