@@ -587,6 +587,70 @@ async def test_a_generation_is_found_as_it_was_held(logs: Logs) -> None:
     assert await logs.find("gen_never-was") is None
 
 
+async def as_seen_by(logs: Logs, generation: Generation, after: int = 0) -> list[Entry]:
+    """What a reader of one generation sees behind a cursor, to its end."""
+    async with asyncio.timeout(10):
+        batches = logs.read(generation.log, after, hold=generation.id)
+        return [entry async for batch in batches for entry in batch]
+
+
+async def shared(logs: Logs, *more: Event) -> tuple[str, Generation, Generation]:
+    """A log that two hold."""
+    log = await begun(logs, *more)
+    mine, yours = hold_on(log, "a"), hold_on(log, "b")
+    await logs.hold(mine)
+    await logs.hold(yours)
+    return log, mine, yours
+
+
+async def test_who_lets_go_early_has_an_ending_of_its_own(logs: Logs) -> None:
+    """Of two that hold a log, the one that lets go is told so where the log stands, in past and
+    in present; the other reads on to the log's own ending."""
+    log, mine, yours = await shared(logs, text(2))
+    reading = [asyncio.create_task(as_seen_by(logs, mine, after)) for after in (0, 1, 2)]
+    other = asyncio.create_task(as_seen_by(logs, yours))
+    await asyncio.sleep(0)
+    await logs.release(mine, "caller")
+    seen = await asyncio.gather(*reading)
+    assert [numbers(entries) for entries in seen] == [[1, 2, 3], [2, 3], [3]]
+    assert {entries[-1].event.type for entries in seen} == {"cancelled"}
+    await logs.append(log, 3, [text(3)])
+    await logs.append(log, 4, [DONE])
+    assert [entry.event for entry in await other] == [START, text(2), text(3), DONE]
+
+
+async def test_an_ending_of_ones_own_stays(logs: Logs) -> None:
+    """Whoever comes back to a generation that let go sees the same, however the log went on."""
+    log, mine, yours = await shared(logs, text(2))
+    await logs.release(mine, "disconnect")
+    before = await as_seen_by(logs, mine)
+    await logs.append(log, 3, [text(3), DONE])
+    assert await as_seen_by(logs, mine) == before
+    assert await logs.tail(log, mine.id) == Tail(3, True)
+    assert await logs.tail(log, yours.id) == Tail(4, True)
+    assert await as_seen_by(logs, mine, after=3) == []
+
+
+async def test_a_cursor_beyond_an_ending_of_ones_own_is_told(logs: Logs) -> None:
+    """As beyond any ending: the event was never this generation's."""
+    log, mine, _ = await shared(logs, text(2))
+    await logs.release(mine, "caller")
+    await logs.append(log, 3, [text(3), text(4), text(5)])
+    [entry] = await as_seen_by(logs, mine, after=5)
+    assert isinstance(entry.event, Failed)
+    assert entry.event.problem.code == "producer_lost"
+
+
+async def test_letting_go_behind_the_ending_changes_nothing(logs: Logs) -> None:
+    """What was done stays done, for every holder."""
+    log, mine, yours = await shared(logs)
+    await logs.append(log, 2, [DONE])
+    await logs.release(mine, "caller")
+    await logs.release(yours, "caller")
+    for generation in (mine, yours):
+        assert [entry.event for entry in await as_seen_by(logs, generation)] == [START, DONE]
+
+
 async def test_nobody_holds_what_is_gone(logs: Logs) -> None:
     """A hold on a log that is not there is refused."""
     with pytest.raises(LogGone):
