@@ -117,7 +117,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
             settings.gemini_proxy or None,
         ),
         generations=Generations(
-            MemoryLogs(bounds), patience, settings.disconnect_grace, remembered
+            MemoryLogs(bounds), patience, settings.disconnect_grace, remembered, settings.cache_ttl
         ),
         limits=MemoryLimits(),
         emulated=emulated,

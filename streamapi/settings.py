@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     log_ttl: Seconds = Field(
         3600.0, description="How long a log can be read after its end (410 afterwards)."
     )
+    cache_ttl: Seconds = Field(
+        3600.0,
+        description="How long an answer may be given again; never longer than its log lives.",
+    )
     expired_ttl: Seconds = Field(
         86_400.0, description="How long an expired generation answers 410, before it is a 404."
     )

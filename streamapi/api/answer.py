@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from streamapi.errors import Problem
-from streamapi.generation.event import Cancelled, Done, Failed, Fold, Start, encode
+from streamapi.generation.event import Cancelled, Done, Failed, Fold, Start, Timings, encode
 from streamapi.generation.generations import rfc3339
 from streamapi.generation.log import Entry, Generation
 
@@ -39,7 +39,7 @@ def answer(generation: Generation, fold: Fold, request_id: str) -> dict[str, Any
         "finish_reason": done.finish_reason if done else None,
         "cache": generation.cache,
         "usage": ending.usage if ending else None,
-        "timings": done.timings if done else None,
+        "timings": _timings(generation, done) if done else None,
         "metadata": generation.metadata,
         "created": rfc3339(generation.created),
     }
@@ -48,6 +48,32 @@ def answer(generation: Generation, fold: Fold, request_id: str) -> dict[str, Any
     elif isinstance(ending, Cancelled):
         body["cancelled_by"] = ending.by
     return body
+
+
+CACHE_STATUS = {
+    "hit": "streamapi; hit",
+    "miss": "streamapi; fwd=miss",
+    "collapsed": "streamapi; fwd=miss; collapsed",
+}
+"""The cache status of a generation as `Cache-Status` has it (RFC 9211)."""
+
+
+def headers(generation: Generation) -> dict[str, str]:
+    """What every response that speaks of a generation carries."""
+    return {"Generation-Id": generation.id, "Cache-Status": CACHE_STATUS[generation.cache]}
+
+
+def _timings(generation: Generation, done: Done) -> Timings:
+    """The log's timings, by the clock of a generation that may have come to it later."""
+    if generation.cache == "miss":
+        return done.timings
+    late = round((generation.created - done.began) * 1000)
+    first = done.timings.first_token_ms
+    return Timings(
+        queue_ms=0,
+        first_token_ms=None if first is None else max(0, first - late),
+        total_ms=max(0, done.timings.total_ms - late),
+    )
 
 
 def own_problem(problem: Problem, generation: Generation, request_id: str) -> Problem:

@@ -9,10 +9,13 @@ from quart import request
 from streamapi.api.body import validate
 from streamapi.api.services import Services
 from streamapi.errors import InvalidHeader
+from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import encode
-from streamapi.generation.generations import Ask, Caller
 from streamapi.generation.log import Generation, OnDisconnect
 from streamapi.tasks.task import Task, TaskRequest
+
+OWN = frozenset({"model", "metadata", "on_disconnect", "cache"})
+"""Fields on which an answer does not depend (the model counts under the name that serves it)."""
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -38,6 +41,7 @@ async def start(
         if card not in cards:
             cards.append(card)
     go_on = outlives_reader or idempotency_key is not None
+    cache = asked.cache or task.cache
     on_disconnect: OnDisconnect = asked.on_disconnect or "grace"
     ask = Ask(
         task=task.name,
@@ -48,7 +52,9 @@ async def start(
         metadata=asked.metadata,
         on_disconnect="continue" if go_on else on_disconnect,
         idempotency_key=idempotency_key,
-        digest=_digest(task, asked) if idempotency_key is not None else "",
+        digest=_canonical(task, asked, frozenset()) if idempotency_key is not None else "",
+        cache=cache,
+        cache_key=f"{cards[0].id} {_canonical(task, asked, OWN)}" if cache != "off" else "",
     )
     return await parts.generations.start(caller, ask)
 
@@ -65,6 +71,7 @@ def idempotency_header() -> str | None:
     return idempotency_key(request.headers.get("Idempotency-Key"))
 
 
-def _digest(task: Task[Any], asked: TaskRequest) -> str:
-    canonical = encode([task.name, sorted(asked.model_dump(mode="json").items())])
-    return hashlib.sha256(canonical).hexdigest()
+def _canonical(task: Task[Any], asked: TaskRequest, without: frozenset[str]) -> str:
+    """A digest of the request, the same for requests that mean the same."""
+    fields = asked.model_dump(mode="json", exclude=set(without), exclude_defaults=True)
+    return hashlib.sha256(encode([task.name, sorted(fields.items())])).hexdigest()

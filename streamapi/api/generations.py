@@ -4,7 +4,7 @@ from quart import Blueprint, Response
 from quart_rate_limiter import rate_exempt
 
 from streamapi.api import sse
-from streamapi.api.answer import answer
+from streamapi.api.answer import answer, headers
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, services
 from streamapi.errors import InvalidRequest
@@ -55,7 +55,7 @@ async def resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Respo
     generation = await parts.generations.find(caller(), generation_id)
     tail = await parts.generations.tail(generation)
     if tail.ended and after == tail.n:
-        return Response(b"", status=204, headers={"Generation-Id": generation.id})
+        return Response(b"", status=204, headers=headers(generation))
     frames = sse.stream(parts, generation, request_id(), after=after, ping=ping)
     return await sse.respond(generation, frames)
 
@@ -63,8 +63,7 @@ async def resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Respo
 def json_response(generation: Generation, folded: Fold) -> Response:
     """The answer of a generation, so far or at the end."""
     body = encode(answer(generation, folded, request_id()))
-    headers = {"Content-Type": "application/json", "Generation-Id": generation.id}
-    return Response(body, headers=headers)
+    return Response(body, headers={"Content-Type": "application/json", **headers(generation)})
 
 
 async def _so_far(parts: Services, generation: Generation) -> Response:

@@ -7,7 +7,8 @@ from typing import Any, cast
 from quart import current_app, has_request_context, request, websocket
 
 from streamapi.access.limits import MemoryLimits
-from streamapi.generation.generations import Caller, Generations
+from streamapi.generation.ask import Caller
+from streamapi.generation.generations import Generations
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings

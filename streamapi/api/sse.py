@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from quart import Response, request
 
-from streamapi.api.answer import GenerationFailed, event_data, own_problem
+from streamapi.api.answer import GenerationFailed, event_data, headers, own_problem
 from streamapi.api.services import Services
 from streamapi.errors import InvalidHeader, InvalidRequest
 from streamapi.generation.event import CONTENT, ENDINGS, EVENTS, Failed
@@ -92,7 +92,7 @@ async def stream(
 async def respond(generation: Generation, frames: AsyncGenerator[bytes, None]) -> Response:
     """The stream as a response, once its first step is taken."""
     response = Response(_Primed(await anext(frames), frames), headers=HEADERS)
-    response.headers["Generation-Id"] = generation.id
+    response.headers.update(headers(generation))
     response.timeout = None  # Quart would cut the stream after a minute, without a word
     return response
 

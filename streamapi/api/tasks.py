@@ -9,7 +9,7 @@ from typing import Any
 from quart import Blueprint, Response, request
 
 from streamapi.api import sse
-from streamapi.api.answer import GenerationFailed, answer, own_problem
+from streamapi.api.answer import GenerationFailed, answer, headers, own_problem
 from streamapi.api.ask import idempotency_header, idempotency_key, start
 from streamapi.api.body import read_object, read_query
 from streamapi.api.generations import json_response, resume
@@ -103,13 +103,12 @@ async def _stream(
 def _accepted(generation: Generation) -> Response:
     place = f"/v1/generations/{generation.id}"
     running = answer(generation, Fold("running", None, None), request_id())
-    headers = {
-        "Content-Type": "application/json",
-        "Generation-Id": generation.id,
-        "Location": place,
-        "Preference-Applied": "respond-async",
-    }
-    return Response(encode({**running, "events": f"{place}/events"}), status=202, headers=headers)
+    body = encode({**running, "events": f"{place}/events"})
+    response = Response(body, status=202, content_type="application/json")
+    response.headers.update(headers(generation))
+    response.headers["Location"] = place
+    response.headers["Preference-Applied"] = "respond-async"
+    return response
 
 
 def _wants_it_later() -> bool:

@@ -47,11 +47,11 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Start(Event, frozen=True):
-    """Always at position 1. `created` is RFC 3339, in UTC."""
+    """Always at position 1. `created` is when the log began, in seconds since 1970."""
 
     type = "start"
     task: str
-    created: str
+    created: float
 
 
 class Wait(Event, frozen=True):
@@ -81,7 +81,8 @@ class Label(Event, frozen=True, gc=False):
 
 
 class Done(Event, frozen=True):
-    """The answer is whole. `result` has the shape of its task."""
+    """The answer is whole. `result` has the shape of its task; `began` is when the log did, in
+    seconds since 1970."""
 
     type = "done"
     result: dict[str, Any]
@@ -89,6 +90,7 @@ class Done(Event, frozen=True):
     finish_reason: FinishReason
     served: Served
     timings: Timings
+    began: float
 
 
 class Failed(Event, frozen=True):

@@ -6,58 +6,38 @@ writer writing.
 """
 
 import asyncio
-import hashlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import lru_cache
 
-import msgspec
-
-from streamapi.errors import GenerationExpired, IdempotencyKeyReused, NotFound, ShuttingDown
-from streamapi.generation.event import Done, Event, Start
-from streamapi.generation.log import Entry, Generation, LogGone, Logs, OnDisconnect, Tail
-from streamapi.generation.model import Model, Parser, Prompt
+from streamapi.errors import GenerationExpired, NotFound, ShuttingDown
+from streamapi.generation.ask import Ask, Caller
+from streamapi.generation.event import Event, Start
+from streamapi.generation.log import Entry, Generation, LogGone, Logs, Tail
 from streamapi.generation.producer import Patience, Producer
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """Who asks. Owners never share; `address` is where the request came from."""
-
-    owner: str = "anonymous"
-    key: str | None = None
-    address: str | None = None
-
-
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asks for: a prompt for the first of `models` that can answer it, and how
-    the answer is read (`parser` makes a fresh parser per attempt). `digest` tells whether two
-    requests under one idempotency key are the same."""
-
-    task: str
-    model: str
-    models: Sequence[Model]
-    prompt: Prompt
-    parser: Callable[[], Parser]
-    metadata: dict[str, str] = {}
-    on_disconnect: OnDisconnect = "grace"
-    idempotency_key: str | None = None
-    digest: str = ""
+from streamapi.generation.sharing import Sharing
 
 
 class Generations:
     """All generations of this process. `grace` is how many seconds a generation without a
-    reader waits for one to come back; `claim_ttl` how many an idempotency key is remembered."""
+    reader waits for one to come back; `key_ttl` how many an idempotency key is remembered, and
+    `cache_ttl` an answer."""
 
     def __init__(
-        self, logs: Logs, patience: Patience, grace: float, claim_ttl: float = 3600.0
+        self,
+        logs: Logs,
+        patience: Patience,
+        grace: float,
+        key_ttl: float = 3600.0,
+        cache_ttl: float = 3600.0,
     ) -> None:
         self._logs = logs
         self._patience = patience
         self._grace = grace
-        self._claim_ttl = claim_ttl
+        self._sharing = Sharing(logs, key_ttl, cache_ttl)
         self._producing: dict[asyncio.Task[None], Producer] = {}
         self._readers: dict[str, int] = {}
         self._graces: dict[str, asyncio.TimerHandle] = {}
@@ -70,56 +50,35 @@ class Generations:
         return len(self._producing)
 
     async def start(self, caller: Caller, ask: Ask) -> Generation:
-        """Begin a log and hold it; under an idempotency key that was used, return what it began.
+        """Begin what is asked for, or join what was asked for before (see `Sharing`).
 
         Raises `Overloaded`, `ShuttingDown` and `IdempotencyKeyReused`."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
-        generation = _generation(caller, ask)
-        await self._logs.append(generation.log, 1, [Start(ask.task, rfc3339(generation.created))])
-        await self._logs.hold(generation)
-        if ask.idempotency_key is not None:
-            try:
-                earlier = await self._claim(caller, ask, generation)
-            except BaseException:
-                await self._logs.forget(generation)  # nobody will ever end its log
-                raise
-            if earlier is not None:
-                await self._logs.forget(generation)
-                return earlier
-        producer = Producer(
-            self._logs, generation.log, ask.models, ask.prompt, ask.parser, self._patience
-        )
+        mine = _generation(caller, ask)
+        await self._logs.append(mine.log, 1, [Start(ask.task, mine.created)])
+        await self._logs.hold(mine)
+        try:
+            earlier = await self._asked_before(ask, mine)
+        except BaseException:
+            await self._logs.forget(mine)  # nobody will ever end its log
+            raise
+        if earlier is not None:
+            if earlier.id != mine.id:
+                await self._logs.forget(mine)
+            return earlier
+        producer = Producer(self._logs, mine.log, ask, self._patience)
         task = producer.start()
         self._producing[task] = producer
         task.add_done_callback(self._producing.pop)
-        return generation
+        return mine
 
-    async def _claim(self, caller: Caller, ask: Ask, mine: Generation) -> Generation | None:
-        """The generation that the key began earlier, unless that one failed or was cancelled:
-        whoever retries with the same key wants an answer, not the same failure."""
-        key = hashlib.sha256((ask.idempotency_key or "").encode()).hexdigest()
-        name = f"idempotency/{caller.owner}/{key}"
-        failed: str | None = None
-        while True:
-            log = await self._logs.claim(name, mine.log, self._claim_ttl, replaces=failed)
-            earlier = await self._logs.find(log.replace("log_", "gen_", 1))
-            if log == mine.log or earlier is None:
-                return None
-            if earlier.digest != ask.digest:
-                raise IdempotencyKeyReused("This key was used for another request.")
-            if not await self._failed(earlier) or failed == log:
+    async def _asked_before(self, ask: Ask, mine: Generation) -> Generation | None:
+        if ask.idempotency_key is not None:
+            earlier = await self._sharing.repeated(ask, mine)
+            if earlier is not None:
                 return earlier
-            failed = log
-
-    async def _failed(self, generation: Generation) -> bool:
-        tail = await self._logs.tail(generation.log)
-        if not tail.ended:
-            return False
-        async with aclosing(self._logs.read(generation.log, tail.n - 1)) as batches:
-            async for batch in batches:
-                return not isinstance(batch[-1].event, Done)
-        return False
+        return None if ask.cache == "off" else await self._sharing.joined(ask, mine)
 
     async def find(self, caller: Caller, generation: str) -> Generation:
         """The caller's generation of this id. Raises `NotFound`, for another's too."""

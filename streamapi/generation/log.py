@@ -8,8 +8,8 @@ ending. These are the verbs of a backend, and its laws.
    itself after the ending. Past and live are one verb, so there is no seam in which an event
    could be lost or repeated. A cursor beyond the tail of a log that will not grow any more gets
    `failed producer_lost`: never silence, never a clean end.
-4. A claimed name points at a log that has its `start`. A claim whose log ended in `failed` or
-   `cancelled` can be replaced, by compare-and-set.
+4. A claimed name points at a generation whose log has its `start`. A claim can be replaced by
+   compare-and-set: whose log ended in `failed` or `cancelled` must not be an error cache.
 5. Everything ends: logs, claims and holds have a time to live, logs have bounds of bytes and
    events, and the backend has a bound of logs.
 
@@ -90,12 +90,16 @@ class Logs(Protocol):
     async def tail(self, log: str, hold: str | None = None) -> Tail:
         """How far the log has come, for the generation `hold`. Raises `LogGone`."""
 
-    async def claim(self, name: str, log: str, ttl: float, replaces: str | None = None) -> str:
-        """Point `name` at `log`, unless it points elsewhere already (to anything but
-        `replaces`). Returns the log it points at now."""
+    async def claim(
+        self, name: str, generation: str, ttl: float, replaces: str | None = None
+    ) -> str:
+        """Point `name` at a held generation, unless it points at another already (which has its
+        log still, and is not `replaces`). Returns the generation it points at now."""
 
     async def hold(self, generation: Generation) -> None:
-        """Hold the generation's log, and remember the generation for a while after it."""
+        """Hold the generation's log, and remember the generation for a while after it. A
+        generation that is held already moves, with its claims; a log that loses its last hold
+        so is dropped. Raises `Conflict` for a log that is being stopped, and `LogGone`."""
 
     async def find(self, generation: str) -> Generation | None:
         """The generation of this id, or None when it never was or has been forgotten."""

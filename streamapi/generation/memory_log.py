@@ -52,7 +52,7 @@ class MemoryLogs:
         self._logs: dict[str, _Log] = {}
         self._finished: dict[str, float] = {}  # when each ended; the oldest first
         self._claims: dict[str, _Claim] = {}
-        self._held: dict[str, Generation] = {}  # the oldest first
+        self._held: dict[str, _Held] = {}  # the oldest first
         self._logless: dict[str, float] = {}  # since when a held generation's log is gone
         self._size = 0
 
@@ -78,6 +78,9 @@ class MemoryLogs:
                 f"One answer may hold {self.bounds.max_bytes:,} bytes "
                 f"and {self.bounds.max_events:,} events."
             )
+        if not ended:
+            self._make_room(size)
+        self._logs[log] = kept
         kept.entries += entries
         kept.size += size
         self._size += size
@@ -123,26 +126,38 @@ class MemoryLogs:
         released = kept.released.get(hold)
         return Tail(len(kept.entries), kept.ended) if released is None else Tail(released.n, True)
 
-    async def claim(self, name: str, log: str, ttl: float, replaces: str | None = None) -> str:
+    async def claim(
+        self, name: str, generation: str, ttl: float, replaces: str | None = None
+    ) -> str:
         now = self._clock()
         claim = self._claims.get(name)
-        if claim is not None and claim.until > now and claim.log != replaces:
-            return claim.log
-        self._kept(log).names.append(name)
-        self._claims[name] = _Claim(log, now + ttl)
-        return log
+        if claim is not None and claim.until > now and claim.generation != replaces:
+            held = self._held.get(claim.generation)
+            if held is not None and held.generation.log in self._logs:
+                return claim.generation
+        self._held[generation].names.append(name)
+        self._claims[name] = _Claim(generation, now + ttl)
+        return generation
 
     async def hold(self, generation: Generation) -> None:
         kept = self._kept(generation.log)
+        if kept.stopping and not kept.ended:
+            raise Conflict(f"{generation.log} is being stopped")
         kept.holds.add(generation.id)
         kept.generations.append(generation.id)
-        self._held[generation.id] = generation
+        before = self._held.get(generation.id)
+        if before is None:
+            self._held[generation.id] = _Held(generation, [])
+        else:
+            self._let_go(before.generation)
+            before.generation = generation
         while len(self._held) > self.bounds.max_generations:
-            del self._held[next(iter(self._held))]
+            self._forget(next(iter(self._held)))
 
     async def find(self, generation: str) -> Generation | None:
         self._sweep()
-        return self._held.get(generation)
+        held = self._held.get(generation)
+        return None if held is None else held.generation
 
     async def release(self, generation: Generation, why: Stopped) -> None:
         kept = self._logs.get(generation.log)
@@ -159,16 +174,13 @@ class MemoryLogs:
 
     async def forget(self, generation: Generation) -> None:
         await self.release(generation, "caller")
-        self._held.pop(generation.id, None)
-        kept = self._logs.get(generation.log)
-        if kept is not None:
-            kept.holds.discard(generation.id)
-            if not kept.holds:
-                self._drop(generation.log)
+        self._let_go(generation)
+        self._forget(generation.id)
 
     async def stop(self, log: str, why: Stopped) -> None:
         kept = self._logs.get(log)
         if kept is not None and not kept.ended and kept.stop is not None:
+            kept.stopping = True
             kept.stop(why)
 
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
@@ -185,15 +197,17 @@ class MemoryLogs:
         if position != 1:
             raise Conflict(f"{log} is gone")
         self._sweep()
-        while self._full() and self._finished:
+        while len(self._logs) >= self.bounds.max_logs and self._finished:
             self._drop(next(iter(self._finished)))
-        if self._full():
+        if len(self._logs) >= self.bounds.max_logs:
             raise Overloaded("As many generations are running as this server can hold.")
-        self._logs[log] = kept = _Log()
-        return kept
+        return _Log()
 
-    def _full(self) -> bool:
-        return len(self._logs) >= self.bounds.max_logs or self._size >= self.bounds.max_total_bytes
+    def _make_room(self, size: int) -> None:
+        while self._size + size > self.bounds.max_total_bytes and self._finished:
+            self._drop(next(iter(self._finished)))
+        if self._size + size > self.bounds.max_total_bytes:
+            raise Overloaded("The running answers fill the memory that this server has for them.")
 
     def _sweep(self) -> None:
         """Forget what has outlived its time. The oldest comes first, so this looks at one."""
@@ -207,35 +221,54 @@ class MemoryLogs:
             generation, since = next(iter(self._logless.items()))
             if now - since < self.bounds.expired_ttl:
                 break
-            del self._logless[generation]
-            self._held.pop(generation, None)
+            self._forget(generation)
+
+    def _let_go(self, generation: Generation) -> None:
+        """Take the generation off its log, and drop a log that nobody holds."""
+        kept = self._logs.get(generation.log)
+        if kept is not None:
+            kept.holds.discard(generation.id)
+            if not kept.holds:
+                self._drop(generation.log)
+
+    def _forget(self, generation: str) -> None:
+        """Drop the record of a generation, and its claims."""
+        self._logless.pop(generation, None)
+        held = self._held.pop(generation, None)
+        for name in held.names if held is not None else ():
+            if name in self._claims and self._claims[name].generation == generation:
+                del self._claims[name]
 
     def _drop(self, log: str) -> None:
-        """Forget a log and its claims. Readers on it keep it until they are through."""
+        """Forget a log. Readers on it keep it until they are through."""
         kept = self._logs.pop(log, None)
         self._finished.pop(log, None)
         if kept is None:
             return
         self._size -= kept.size
-        for name in kept.names:
-            if name in self._claims and self._claims[name].log == log:
-                del self._claims[name]
         now = self._clock()
         for generation in kept.generations:
-            if generation in self._held:
+            held = self._held.get(generation)
+            if held is not None and held.generation.log == log:
                 self._logless[generation] = now
 
 
 class _Claim(msgspec.Struct, frozen=True):
-    log: str
+    generation: str
     until: float
+
+
+class _Held(msgspec.Struct):
+    generation: Generation
+    names: list[str]  # of its claims
 
 
 class _Log:
     """One log: its entries, who holds it, and who waits for more."""
 
     __slots__ = (
-        "ended", "entries", "generations", "holds", "names", "released", "size", "stop", "waiting",
+        "ended", "entries", "generations", "holds", "released", "size", "stop", "stopping",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -245,7 +278,7 @@ class _Log:
         self.holds: set[str] = set()
         self.released: dict[str | None, Entry] = {}  # the ending of those who let go early
         self.generations: list[str] = []
-        self.names: list[str] = []
+        self.stopping = False
         self.stop: Callable[[Stopped], None] | None = None
         self.waiting: list[asyncio.Future[None]] = []
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -31,6 +31,7 @@ from streamapi.errors import (
     UpstreamTruncated,
     UpstreamUnavailable,
 )
+from streamapi.generation.ask import Ask
 from streamapi.generation.attempt import Attempt
 from streamapi.generation.event import (
     Cancelled,
@@ -43,7 +44,7 @@ from streamapi.generation.event import (
     Wait,
 )
 from streamapi.generation.log import Conflict, Logs, Stopped
-from streamapi.generation.model import Model, Parser, Prompt
+from streamapi.generation.model import Model
 from streamapi.generation.watch import Deadline
 
 logger = logging.getLogger(__name__)
@@ -72,26 +73,19 @@ class Patience(msgspec.Struct, frozen=True):
 
 
 class Producer:
-    """Writes the log `name`, which has its `start` already, by asking `models` in order."""
+    """Writes the log `name`, which has its `start` already, by asking the models in order."""
 
-    def __init__(
-        self,
-        logs: Logs,
-        name: str,
-        models: Sequence[Model],
-        prompt: Prompt,
-        parser: Callable[[], Parser],
-        patience: Patience,
-    ) -> None:
+    def __init__(self, logs: Logs, name: str, ask: Ask, patience: Patience) -> None:
         self._logs = logs
         self._log = name
-        self._models = models
-        self._prompt = prompt
-        self._parser = parser
+        self._models = ask.models
+        self._prompt = ask.prompt
+        self._parser = ask.parser
         self._patience = patience
         self._next = 2
         self._attempt: Attempt | None = None
         self._began = time.monotonic()
+        self._created = time.time()
         self._first_content: float | None = None
         self._stopped: Stopped | None = None
         self._closing = False
@@ -154,7 +148,12 @@ class Producer:
             raise UpstreamTruncated("The model's stream ended without saying that it was over.")
         await self._write(attempt.flush())
         return Done(
-            attempt.parser.result(), attempt.usage, attempt.finish, attempt.served, self._timings()
+            attempt.parser.result(),
+            attempt.usage,
+            attempt.finish,
+            attempt.served,
+            self._timings(),
+            self._created,
         )
 
     async def _pass_on(self, attempt: Attempt) -> None:

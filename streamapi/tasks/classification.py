@@ -254,5 +254,6 @@ TASK = Task(
     fast=True,
     thinking="minimal",
     temperature=0.0,
+    cache="use",
     order=3,
 )

@@ -58,7 +58,9 @@ class TaskRequest(BaseModel):
         default_factory=dict, max_length=16, description="Yours; returned untouched."
     )
     cache: Literal["use", "refresh", "off"] | None = Field(
-        None, description="Whether an answer that was given before will do."
+        None,
+        description="Whether an answer that you were given before will do (`use`), a new one is "
+        "wanted and kept (`refresh`), or neither (`off`). Default: `use` for classification.",
     )
     on_disconnect: Literal["grace", "cancel", "continue"] | None = Field(
         None,
@@ -74,7 +76,7 @@ R = TypeVar("R", bound=TaskRequest)
 class Task(Generic[R]):
     """One task. `result` is the model of its result, for the documentation; `fast` asks for the
     cheap, quick model of the settings. `thinking`, `temperature` and `max_output_tokens` are
-    what the model is told where the request does not say."""
+    what the model is told where the request does not say, `cache` what is done then."""
 
     name: str
     title: str
@@ -88,6 +90,7 @@ class Task(Generic[R]):
     thinking: ThinkingLevel = "low"
     temperature: float | None = None
     max_output_tokens: int = 8192
+    cache: Literal["use", "off"] = "off"
     order: int = 100
 
     def asked(self, request: R) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
+from streamapi.generation.ask import Ask
 from streamapi.generation.event import ENDINGS, Done, Event, Start, Usage
 from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
@@ -81,13 +82,14 @@ class Produced:
         bounds: LogBounds | None = None,
     ) -> None:
         self.logs: Logs = MemoryLogs(bounds)
-        self._asked = (models, prompt, parser, patience)
+        self._ask = Ask(task="text", model="m", models=models, prompt=prompt, parser=parser)
+        self._patience = patience
         self.producer: Producer
         self.task: asyncio.Task[None]
 
     async def begin(self) -> "Produced":
-        await self.logs.append(LOG, 1, [Start("text", "2026-11-23T10:00:00Z")])
-        self.producer = Producer(self.logs, LOG, *self._asked)
+        await self.logs.append(LOG, 1, [Start("text", 0.0)])
+        self.producer = Producer(self.logs, LOG, self._ask, self._patience)
         self.task = self.producer.start()
         return self
 

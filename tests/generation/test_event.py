@@ -25,8 +25,8 @@ from streamapi.generation.event import (
     fold,
 )
 
-START = Start("text", "2026-11-23T10:00:00Z")
-DONE = Done({"text": "all"}, Usage(1, 2), "stop", Served("m"), Timings())
+START = Start("text", 0.0)
+DONE = Done({"text": "all"}, Usage(1, 2), "stop", Served("m"), Timings(), 0.0)
 FAILED = Failed(UpstreamTruncated("cut").problem(), Usage(3, 4))
 CANCELLED = Cancelled("caller", Usage(5, 6))
 

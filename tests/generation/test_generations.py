@@ -15,8 +15,9 @@ from streamapi.errors import (
     ShuttingDown,
     UpstreamUnavailable,
 )
+from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import Cancelled, Done, Event, Failed
-from streamapi.generation.generations import Ask, Caller, Generations
+from streamapi.generation.generations import Generations
 from streamapi.generation.log import Generation
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.model import Prompt

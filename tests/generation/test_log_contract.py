@@ -42,8 +42,8 @@ async def memory(bounds: LogBounds) -> AsyncIterator[Logs]:
 
 BACKENDS: dict[str, Backend] = {"memory": memory}
 
-START = Start("text", "2026-11-23T10:00:00Z")
-DONE = Done({"text": "all"}, Usage(1, 2), "stop", Served("m"), Timings())
+START = Start("text", 0.0)
+DONE = Done({"text": "all"}, Usage(1, 2), "stop", Served("m"), Timings(), 0.0)
 FAILED = Failed(UpstreamTruncated("cut").problem())
 CANCELLED = Cancelled("caller")
 ENDINGS = pytest.mark.parametrize("ending", [DONE, FAILED, CANCELLED], ids=lambda e: e.type)
@@ -436,9 +436,16 @@ async def test_a_reader_closed_in_a_silence_leaves_no_timer(logs: Logs) -> None:
 # Law 4: names, by compare-and-set.
 
 
+async def held(logs: Logs, *more: Event) -> str:
+    """A generation on a log of its own."""
+    generation = hold_on(await begun(logs, *more))
+    await logs.hold(generation)
+    return generation.id
+
+
 async def test_the_first_claim_wins(logs: Logs) -> None:
-    """A name points at the first log that claimed it, whoever asks afterwards."""
-    first, second = await begun(logs), await begun(logs)
+    """A name points at the first generation that claimed it, whoever asks afterwards."""
+    first, second = await held(logs), await held(logs)
     assert await logs.claim(f"n/{first}", first, 60) == first
     assert await logs.claim(f"n/{first}", second, 60) == first
     assert await logs.claim(f"n/{first}", first, 60) == first
@@ -447,15 +454,15 @@ async def test_the_first_claim_wins(logs: Logs) -> None:
 
 async def test_of_many_claims_at_once_one_wins(logs: Logs) -> None:
     """Fifty claim one name at once: all learn the same winner."""
-    mine = [await begun(logs) for _ in range(50)]
+    mine = [await held(logs) for _ in range(50)]
     won = await asyncio.gather(*(logs.claim(f"n/{mine[0]}", log, 60) for log in mine))
     assert len(set(won)) == 1
 
 
 async def test_a_claim_is_replaced_by_compare_and_set(logs: Logs) -> None:
     """`replaces` moves a name only when it still points where the caller saw it point."""
-    failed = await begun(logs, FAILED)
-    second, third = await begun(logs), await begun(logs)
+    failed = await held(logs, FAILED)
+    second, third = await held(logs), await held(logs)
     name = f"n/{failed}"
     await logs.claim(name, failed, 60)
     assert await logs.claim(name, second, 60, replaces=failed) == second
@@ -464,10 +471,10 @@ async def test_a_claim_is_replaced_by_compare_and_set(logs: Logs) -> None:
 
 async def test_of_many_replacements_one_wins(logs: Logs) -> None:
     """Fifty replace one failed claim at once: one does, the others join it."""
-    failed = await begun(logs, FAILED)
+    failed = await held(logs, FAILED)
     name = f"n/{failed}"
     await logs.claim(name, failed, 60)
-    mine = [await begun(logs) for _ in range(50)]
+    mine = [await held(logs) for _ in range(50)]
     won = await asyncio.gather(*(logs.claim(name, log, 60, replaces=failed) for log in mine))
     assert len(set(won)) == 1
     assert won[0] in mine
@@ -475,7 +482,7 @@ async def test_of_many_replacements_one_wins(logs: Logs) -> None:
 
 async def test_a_claim_ends(logs: Logs) -> None:
     """After its time a name is free."""
-    first, second = await begun(logs, DONE), await begun(logs)
+    first, second = await held(logs, DONE), await held(logs)
     name = f"n/{first}"
     await logs.claim(name, first, 0.02)
 
@@ -486,7 +493,7 @@ async def test_a_claim_ends(logs: Logs) -> None:
 
 async def test_a_replaced_claim_has_a_time_of_its_own(logs: Logs) -> None:
     """The time of a claim that was replaced does not end its successor."""
-    failed, second, third = await begun(logs, FAILED), await begun(logs), await begun(logs)
+    failed, second, third = await held(logs, FAILED), await held(logs), await held(logs)
     name, other = f"n/{failed}", f"other/{failed}"
     await logs.claim(name, failed, 0.02)
     await logs.claim(name, second, 60, replaces=failed)
@@ -707,11 +714,11 @@ async def test_a_reader_in_a_forgotten_log_reads_to_its_end(logs: Logs) -> None:
 
 
 async def test_forgetting_frees_the_name_that_pointed_there(logs: Logs) -> None:
-    """A claim on a forgotten log gives way: a name never points at nothing."""
-    log, other = await begun(logs, DONE), await begun(logs)
+    """A claim on a forgotten generation gives way: a name never points at nothing."""
+    log, other = await begun(logs, DONE), await held(logs)
     generation = hold_on(log)
     await logs.hold(generation)
-    await logs.claim(f"n/{log}", log, 60)
+    await logs.claim(f"n/{log}", generation.id, 60)
     await logs.forget(generation)
     assert await logs.claim(f"n/{log}", other, 60) == other
 
@@ -822,7 +829,7 @@ async def test_all_logs_together_have_a_bound_of_bytes(backend: Backend) -> None
     """Beyond it the oldest finished logs give way; when all run, a new one is refused."""
     async with backend(LogBounds(max_total_bytes=20_000)) as logs:
         finished = [await begun(logs, Delta("x" * 3000, "text"), DONE) for _ in range(3)]
-        newest = await begun(logs, Delta("x" * 30_000, "text"))
+        newest = await begun(logs, Delta("x" * 19_500, "text"))
         with pytest.raises(Overloaded):
             await begun(logs)
         assert await logs.tail(newest) == Tail(2, False)

@@ -139,7 +139,7 @@ def stream_example() -> Schema:
         created=1_795_428_000.0,
     )
     written: list[Event] = [
-        Start("text", "2026-11-23T10:00:00Z"),
+        Start("text", generation.created),
         Delta("Sunlight bends ", "text"),
         Delta("in every drop.", "text"),
         Done(
@@ -148,6 +148,7 @@ def stream_example() -> Schema:
             "stop",
             Served("gemini-3.8-flash"),
             Timings(0, 310, 420),
+            generation.created,
         ),
     ]
     entries = [

@@ -1,0 +1,87 @@
+"""Whether a request is answered by what was asked before: one verb, three features.
+
+A claim points a name at a generation. Under the name of an `Idempotency-Key`, that *is* the
+answer: the same generation. Under the name of a canonical request it is the cache, when the
+generation's log has ended well, and single-flight, when the log still runs: another generation
+holds the *same log*. What ended badly is replaced, by compare-and-set, and never kept.
+"""
+
+import hashlib
+from contextlib import aclosing
+
+import msgspec
+
+from streamapi.errors import IdempotencyKeyReused
+from streamapi.generation.ask import Ask
+from streamapi.generation.event import Done, Event
+from streamapi.generation.log import CacheStatus, Conflict, Generation, LogGone, Logs
+
+
+class Sharing:
+    """Claims on behalf of a generation that has just begun. Times in seconds."""
+
+    def __init__(self, logs: Logs, key_ttl: float, cache_ttl: float) -> None:
+        self._logs = logs
+        self._key_ttl = key_ttl
+        self._cache_ttl = cache_ttl
+
+    async def repeated(self, ask: Ask, mine: Generation) -> Generation | None:
+        """The generation that the idempotency key began earlier, unless that one failed or was
+        cancelled: who tries again wants an answer, not the same failure. Raises
+        `IdempotencyKeyReused`."""
+        name = f"key/{mine.owner}/{_tagged(ask.idempotency_key or '')}"
+        replaces: str | None = None
+        while True:
+            earlier = await self._claim(name, mine, self._key_ttl, replaces)
+            if earlier is None:
+                return None
+            if earlier.digest != mine.digest:
+                raise IdempotencyKeyReused("This key was used for another request.")
+            last = await self._ending(earlier, own=True)
+            if last is None or isinstance(last, Done):
+                return earlier
+            replaces = earlier.id
+
+    async def joined(self, ask: Ask, mine: Generation) -> Generation | None:
+        """The caller's generation on the log of an earlier one that asked for the same: a hit
+        when that log has ended well, collapsed while it runs."""
+        name = f"cache/{mine.owner}/{_tagged(ask.cache_key)}"
+        refresh = ask.cache == "refresh"
+        replaces: str | None = None
+        while True:
+            leader = await self._claim(name, mine, self._cache_ttl, replaces)
+            if leader is None:
+                return None
+            last = await self._ending(leader, own=False)
+            well = last is None or (isinstance(last, Done) and last.finish_reason == "stop")
+            if well and not refresh:
+                cache: CacheStatus = "collapsed" if last is None else "hit"
+                generation = msgspec.structs.replace(mine, log=leader.log, cache=cache)
+                try:
+                    await self._logs.hold(generation)
+                    return generation
+                except (Conflict, LogGone):
+                    pass  # it is being stopped: lead in its place
+            replaces, refresh = leader.id, False
+
+    async def _claim(
+        self, name: str, mine: Generation, ttl: float, replaces: str | None
+    ) -> Generation | None:
+        winner = await self._logs.claim(name, mine.id, ttl, replaces)
+        return None if winner == mine.id else await self._logs.find(winner)
+
+    async def _ending(self, generation: Generation, own: bool) -> Event | None:
+        """The ending of a generation's log, or (`own`) the generation's; None while it runs."""
+        hold = generation.id if own else None
+        tail = await self._logs.tail(generation.log, hold)
+        if not tail.ended:
+            return None
+        async with aclosing(self._logs.read(generation.log, tail.n - 1, hold=hold)) as batches:
+            async for batch in batches:
+                return batch[-1].event
+        return None
+
+
+def _tagged(text: str) -> str:
+    """A name of bounded length; the tag says what made it, for who changes that one day."""
+    return f"1-{hashlib.sha256(text.encode()).hexdigest()}"
