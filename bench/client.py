@@ -43,7 +43,7 @@ class Stream(asyncio.Protocol):
             assert self.transport is not None
             self.transport.write(self._message)  # the handshake is over
         self.arrivals.append((now, data))
-        if not self.first.done() and self._seen() >= self._enough:
+        if not self.first.done() and self.seen() >= self._enough:
             self.first.set_result(None)
         if self._is_end(data):
             self._finish(now)
@@ -65,7 +65,8 @@ class Stream(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def _seen(self) -> int:
+    def seen(self) -> int:
+        """How many pieces of text have come, roughly: by a word that each has."""
         raw = b"".join(data for _, data in self.arrivals)
         return raw.count(b"of what was")
 

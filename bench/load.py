@@ -137,7 +137,7 @@ async def hold(rig: Rig) -> None:
                 stream.wait_for(rig.config["pieces"])
             await asyncio.wait([stream.first for stream in some], timeout=5)
             held += some
-        good = sum(not stream.done.done() and bool(stream.arrivals) for stream in held)
+        good = sum(not s.done.done() and s.seen() >= rig.config["pieces"] for s in held)
         print(json.dumps({"open": good, "asked": len(held)}), flush=True)
         await asyncio.to_thread(sys.stdin.readline)
     for stream in held:

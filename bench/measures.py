@@ -122,9 +122,8 @@ def rig(
             process.stdin.write(json.dumps(told) + "\n")
             process.stdin.flush()
             yield process
-        except BaseException:
-            process.kill()
-            raise
+        finally:
+            process.kill()  # what it had to tell was read, or is not wanted
 
 
 def once(it: Subject, streams: int, chunks: int, ramp: float, pace: float = PACE, **more: Any):
@@ -222,7 +221,7 @@ def sustained(it: Subject, scale: Scale) -> Any:
 
 def idle(it: Subject, scale: Scale, request: bytes = b"", count: int = 0) -> Any:
     """Memory of streams that are open and silent."""
-    prompt, stages = "[[pace:0.001]] [[chunks:3]] [[hold]]", [20, count or scale.idle]
+    prompt, stages = "[[pace:0.001]] [[chunks:3]] [[hold]]", [50, count or scale.idle]
     with rig(it, "hold", prompt, request, pieces=2, stages=stages) as process:
         assert process.stdin is not None
         assert process.stdout is not None
