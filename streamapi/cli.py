@@ -23,11 +23,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _serve(options: argparse.Namespace) -> None:
-    settings = read_settings(**({"bind": options.bind} if options.bind else {}))
+def _serve(options: argparse.Namespace) -> int:
+    named = {"bind": options.bind, "workers": options.workers}
+    settings = read_settings(**{name: value for name, value in named.items() if value is not None})
     from streamapi import server
 
-    server.run(settings)
+    if options.child is not None:
+        server.run_child(settings, server.Child.heard(options.child))
+    elif settings.workers > 1:
+        from streamapi import supervisor
+
+        return supervisor.run(settings)
+    else:
+        server.run(settings)
+    return 0
 
 
 def _emulate(options: argparse.Namespace) -> None:
@@ -63,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     serve = commands.add_parser("serve", help="serve the API")
     serve.add_argument("--bind", help="address and port; default: STREAMAPI_BIND")
+    serve.add_argument("--workers", help="processes; default: STREAMAPI_WORKERS")
+    serve.add_argument("--child", help=argparse.SUPPRESS)  # the supervisor's own
     serve.set_defaults(command=_serve)
     emulate = commands.add_parser("emulate", help="serve Gemini's API with a script for a model")
     emulate.add_argument("--bind", default="127.0.0.1:8001", help="default: %(default)s")

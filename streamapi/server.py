@@ -2,16 +2,20 @@
 
 The socket is bound here and handed to Hypercorn, so the address is known before anything is
 imported and a port of 0 works. On SIGTERM or SIGINT the process first drains (new work is
-refused, streams end within their bound), and only then does Hypercorn close.
+refused, streams end within their bound), and only then does Hypercorn close. Several processes
+are `supervisor.py`'s; each of its children runs what is here.
 """
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 from hypercorn.asyncio import serve as hypercorn_serve
@@ -28,15 +32,52 @@ HYPERCORN_TOML = next(
 )
 
 
+REFUSED = 2
+"""The exit code for settings that cannot serve."""
+
+INTERRUPTED = 130
+"""What a shell calls the end by a SIGINT."""
+
+
+class Child(NamedTuple):
+    """What the supervisor gives to a child: the listening socket and the pipe that ends with the
+    parent, both by file descriptor, and the address of the emulator where that one answers."""
+
+    listener: int
+    lifeline: int
+    emulator: str
+
+    def told(self) -> str:
+        """As an argument of a command."""
+        return f"{self.listener},{self.lifeline},{self.emulator}"
+
+    @classmethod
+    def heard(cls, text: str) -> "Child":
+        """What `told` had said."""
+        listener, lifeline, emulator = text.split(",", 2)
+        return cls(int(listener), int(lifeline), emulator)
+
+
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; returns when everything has ended."""
+    check(settings)
+    logs.configure(settings.log_level)
+    uvloop.run(serve(settings, listen(settings)))
+
+
+def run_child(settings: Settings, child: Child) -> None:
+    """Serve as one process of several, until a signal, or until the parent is gone."""
+    logs.configure(settings.log_level)
+    uvloop.run(serve(settings, socket.socket(fileno=child.listener), child))
+
+
+def check(settings: Settings) -> None:
+    """Raise `UnsafeSettings` where the emulator would be open to others."""
     if needs_key(settings) and not settings.on_loopback:
         raise UnsafeSettings(
             f"GOOGLE_API_KEY is not set, and STREAMAPI_BIND={settings.bind} can be reached from "
             "elsewhere. Set the key; the emulator answers on a loopback address only."
         )
-    logs.configure(settings.log_level)
-    uvloop.run(serve(settings, listen(settings)))
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -64,29 +105,83 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-async def serve(settings: Settings, listener: socket.socket) -> None:
-    """Serve on the socket, with the emulator beside when there is no key."""
+@asynccontextmanager
+async def emulating(settings: Settings) -> AsyncIterator[str]:
+    """The address of an emulator where there is no key for Gemini; else nothing."""
+    if not needs_key(settings):
+        yield ""
+        return
+    from streamapi.emulator import Emulator
+
+    async with Emulator() as emulator:
+        yield emulator.url
+
+
+async def serve(settings: Settings, listener: socket.socket, child: Child | None = None) -> None:
+    """Serve on the socket; by itself with the emulator beside, when there is no key."""
     stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with AsyncExitStack() as stack:
-        emulated = needs_key(settings)
-        if emulated:
-            from streamapi.emulator import Emulator
+    _on_signals(stop)
+    if child is not None:
+        _outlive(child.lifeline, stop)
+        await _serve(settings, listener, stop, child.emulator, logger_class=_ChildsAccessLog)
+        return
+    async with emulating(settings) as emulator:
+        banner(listener, emulated=bool(emulator))
+        await _serve(settings, listener, stop, emulator)
 
-            emulator = await stack.enter_async_context(Emulator())
-            settings = settings.model_copy(update={"gemini_base_url": emulator.url})
-        app = create_app(settings, emulated=emulated)
-        parts: Services = app.extensions["streamapi"]
 
-        async def drained() -> None:
-            await stop.wait()
-            await close(parts, settings.drain_timeout)
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    emulator: str,
+    logger_class: type[logs.AccessLog] = logs.AccessLog,
+) -> None:
+    if emulator:
+        settings = settings.model_copy(update={"gemini_base_url": emulator})
+    app = create_app(settings, emulated=bool(emulator))
+    parts: Services = app.extensions["streamapi"]
 
-        app.before_serving(_freeze)
-        _banner(settings, listener, emulated)
-        config = hypercorn_config(settings, listener)
-        await hypercorn_serve(app, config, shutdown_trigger=drained)
+    async def drained() -> None:
+        await stop.wait()
+        await close(parts, settings.drain_timeout)
+
+    app.before_serving(_freeze)
+    config = hypercorn_config(settings, listener)
+    config.logger_class = logger_class
+    await hypercorn_serve(app, config, shutdown_trigger=drained)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    """Drain at the first signal. Who sends SIGINT during the drain does not want to wait."""
+
+    def interrupt() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+
+
+def _outlive(lifeline: int, stop: asyncio.Event) -> None:
+    """Drain when the parent is gone: nobody else would end this process, or replace it."""
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(lifeline)  # the end of a pipe stays readable
+        stop.set()
+
+    loop.add_reader(lifeline, gone)
+
+
+class _ChildsAccessLog(logs.AccessLog):
+    """The lines of several processes are on one stdout: each says whose it is."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._line = self._line.bind(pid=os.getpid())
 
 
 async def _freeze() -> None:
@@ -106,7 +201,8 @@ def hypercorn_config(settings: Settings, listener: socket.socket) -> Config:
     return config
 
 
-def _banner(settings: Settings, listener: socket.socket, emulated: bool) -> None:
+def banner(listener: socket.socket, *, emulated: bool) -> None:
+    """Say on stderr where to go."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     lines = [f"streamapi on {url}", f"  the page  {url}/", f"  the API   {url}/docs"]

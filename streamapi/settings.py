@@ -26,6 +26,17 @@ class Settings(BaseSettings):
     )
 
     bind: str = Field("127.0.0.1:8000", description="Address and port to listen on.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that serve. More than one need `STREAMAPI_REDIS_URL`.",
+    )
+    redis_url: str = Field(
+        "",
+        description="Where several processes share their logs: a Redis or Valkey, such as "
+        "redis://localhost:6379. Empty: logs are in the memory of one process.",
+    )
     google_api_key: SecretStr | None = Field(
         None,
         validation_alias="GOOGLE_API_KEY",
@@ -144,6 +155,13 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https address")
         return value.rstrip("/")
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if value and not re.match(r"(rediss?|unix)://[^\s]+", value):
+            raise ValueError("must be an address such as redis://localhost:6379")
+        return value
+
     @field_validator("bind")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
@@ -165,6 +183,15 @@ class Settings(BaseSettings):
         self.rate()  # raises when it cannot be read
         if self.first_content_timeout > self.total_timeout:
             raise ValueError("FIRST_CONTENT_TIMEOUT must not be longer than TOTAL_TIMEOUT")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_share(self) -> "Settings":
+        if self.workers > 1 and not self.redis_url:
+            raise ValueError(
+                f"{self.workers} workers cannot see each other's logs in memory: set "
+                "STREAMAPI_REDIS_URL, or STREAMAPI_WORKERS=1"
+            )
         return self
 
     def rate(self) -> tuple[int, float] | None:

@@ -18,7 +18,7 @@ from tests import sse
 @asynccontextmanager
 async def serving(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A server process and its address, which its banner tells."""
-    process = await _start(BIND="127.0.0.1:0", **settings)
+    process = await started(BIND="127.0.0.1:0", **settings)
     assert process.stderr is not None
     banner = (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
     try:
@@ -37,7 +37,8 @@ async def serving(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
         await process.communicate()
 
 
-async def _start(*arguments: str, **settings: str) -> asyncio.subprocess.Process:
+async def started(*arguments: str, **settings: str) -> asyncio.subprocess.Process:
+    """A `streamapi serve`, just started; without a key, unless a setting says otherwise."""
     env = {name: value for name, value in os.environ.items() if name != "GOOGLE_API_KEY"}
     env |= {f"STREAMAPI_{name}": value for name, value in settings.items()}
     return await asyncio.create_subprocess_exec(
@@ -62,7 +63,7 @@ async def test_without_a_key_the_emulator_answers_and_says_so() -> None:
 
 async def test_without_a_key_it_does_not_open_to_others() -> None:
     """An address that others can reach, and no key: it refuses, with a sentence."""
-    process = await _start("--bind", "0.0.0.0:0")
+    process = await started("--bind", "0.0.0.0:0")
     _, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
     assert b"GOOGLE_API_KEY is not set" in error
@@ -70,7 +71,7 @@ async def test_without_a_key_it_does_not_open_to_others() -> None:
 
 async def test_a_wrong_setting_is_named() -> None:
     """A setting that cannot be read does not start; the sentence names it."""
-    process = await _start(RETRY_ATTEMPTS="0")
+    process = await started(RETRY_ATTEMPTS="0")
     _, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
     assert "STREAMAPI_RETRY_ATTEMPTS" in error.decode()

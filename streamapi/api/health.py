@@ -1,5 +1,7 @@
 """Whether this process lives, and whether it should be sent work."""
 
+import os
+
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_exempt
 
@@ -26,6 +28,7 @@ async def readyz() -> Response:
             "status": "draining" if parts.draining else "ready",
             "upstream": "emulator" if parts.emulated else "gemini",
             "running": parts.generations.running,
+            "pid": os.getpid(),
         },
         503 if parts.draining else 200,
     )

@@ -1,0 +1,129 @@
+"""`streamapi serve --workers 2`: processes that share an address, real ones, with a real Redis."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.test_server import serving, started
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("redis-server"), reason="there is no redis-server here"
+)
+
+
+@pytest.fixture(scope="module")
+async def redis() -> AsyncIterator[str]:
+    """The address of a Redis of our own, that writes nothing."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        *("redis-server", "--port", str(port), "--bind", "127.0.0.1"),
+        *("--save", "", "--appendonly", "no"),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    for _ in range(500):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            break
+        except OSError:
+            await asyncio.sleep(0.01)
+    yield f"redis://127.0.0.1:{port}"
+    process.kill()
+    await process.wait()
+
+
+async def who_answers(url: str, enough: int, without: frozenset[int] = frozenset()) -> set[int]:
+    """The processes that answer, once there are `enough` besides those of `without`. Each request
+    has its own connection, and each must be answered."""
+    seen: set[int] = set()
+    async with asyncio.timeout(20):
+        while len(seen - without) < enough:
+            async with httpx.AsyncClient(timeout=20) as client:
+                seen.add((await client.get(f"{url}/readyz")).json()["pid"])
+    return seen
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not yet buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def gone(pids: set[int], seconds: float) -> None:
+    """Wait until none of the processes is left."""
+    async with asyncio.timeout(seconds):
+        while any(map(alive, pids)):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_dead_child_is_replaced_and_a_signal_drains_all(redis: str) -> None:
+    """Two processes answer on one address. One is killed: every new connection is answered all
+    the same, and another takes its place. SIGTERM then ends all, cleanly."""
+    async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="1") as (parent, url):
+        first = await who_answers(url, 2)
+        assert parent.pid not in first
+        os.kill(next(iter(first)), signal.SIGKILL)
+        both = await who_answers(url, 1, without=frozenset(first))
+        children = (first | both) - {pid for pid in first if not alive(pid)}
+        assert len(children) == 2
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            answer = await client.post("/v1/text", json={"prompt": "hello"})
+        assert answer.json()["status"] == "done"
+        parent.send_signal(signal.SIGTERM)
+        output, error = await asyncio.wait_for(parent.communicate(), 1 + 2)
+        assert parent.returncode == 0
+        assert b"Traceback" not in output + error
+        assert b"another takes its place" in output
+        await gone(children, 0.1)
+
+
+async def test_a_second_interrupt_does_not_wait(redis: str) -> None:
+    """The first SIGINT lets streams go on; the second ends everything at once."""
+    async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="60") as (parent, url):
+        children = await who_answers(url, 2)
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            ask = {"prompt": "go on [[fault:hang_after_text]]"}
+            headers = {"Prefer": "respond-async"}
+            assert (await client.post("/v1/text", json=ask, headers=headers)).status_code == 202
+            parent.send_signal(signal.SIGINT)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(parent.wait(), 0.5)
+            parent.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(parent.wait(), 1) == 130
+        await gone(children, 0.1)
+
+
+async def test_children_do_not_outlive_their_parent(redis: str) -> None:
+    """A parent that is killed cannot say so: its children notice, and drain."""
+    async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="1") as (parent, url):
+        children = await who_answers(url, 2)
+        parent.kill()
+        await gone(children, 1 + 2)
+
+
+async def test_children_that_cannot_live_are_given_up(redis: str) -> None:
+    """What no process can start with ends the parent too, with the sentence of the child."""
+    process = await started(WORKERS="2", REDIS_URL=redis, DEFAULT_MODEL="gemini-9")
+    _, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert b"gemini-9" in error
+    assert b"Traceback" not in error
+
+
+async def test_several_processes_need_a_redis() -> None:
+    """Their logs would be strangers to each other."""
+    process = await started("--workers", "2")
+    _, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert b"STREAMAPI_REDIS_URL" in error
