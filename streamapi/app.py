@@ -4,6 +4,10 @@ Start-up and shut-down are here too: before the first request the provider is im
 the end running generations get their bound, and then their ending.
 """
 
+import asyncio
+import logging
+from collections.abc import Callable
+
 from quart import Quart
 
 from streamapi.access.limits import MemoryLimits
@@ -24,12 +28,21 @@ from streamapi.api import (
 )
 from streamapi.api.services import Services
 from streamapi.generation.generations import Generations
+from streamapi.generation.log import Generation, Logs, Stopped
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.producer import Patience
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings, UnsafeSettings, read_settings
 from streamapi.tasks import every_task
+
+logger = logging.getLogger(__name__)
+
+LATE = 0.1
+"""Seconds between two looks for readers that came after the others were sent away."""
+
+GOODBYE = 0.5
+"""Seconds for a backend to let go of its leases; a process that ends must not hang on that."""
 
 
 def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Quart:
@@ -68,13 +81,65 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     return app
 
 
-async def close(parts: Services, within: float) -> None:
-    """Drain: refuse new work, let streams end `within` seconds, end the rest, and say goodbye."""
+async def close(parts: Services, within: float, delay: float = 0.0) -> None:
+    """Drain: go on for `delay` seconds, so that whoever sends us work notices; then refuse it, let
+    streams end `within` seconds, end the rest, and say goodbye. Where another process can serve
+    them, readers are sent there at once, and what they read is written to its end here."""
+    if parts.closed:
+        return
     parts.draining = True
+    await asyncio.sleep(delay)
+    told: set[Callable[[], None]] = set()
+    sending: asyncio.Task[None] | None = None
+    if parts.settings.redis_url:
+        parts.leaving = True
+        _outlast_readers(parts.logs)
+        sending = asyncio.create_task(_send_away(parts, told))
     await parts.generations.close(within)
-    for goodbye in list(parts.sockets):
-        goodbye()
+    if sending is not None:
+        sending.cancel()
+        _say_goodbye(parts.streams, told)
+    _say_goodbye(parts.sockets, told)
     await parts.gemini.aclose()
+    await _close_logs(parts.logs)
+    parts.closed = True
+
+
+async def _send_away(parts: Services, told: set[Callable[[], None]]) -> None:
+    while True:  # some come late: a stream that was about to open, a socket that resumes
+        _say_goodbye(parts.streams | parts.sockets, told)
+        await asyncio.sleep(LATE)
+
+
+def _say_goodbye(readers: set[Callable[[], None]], told: set[Callable[[], None]]) -> None:
+    for goodbye in readers - told:
+        told.add(goodbye)
+        goodbye()
+
+
+def _outlast_readers(logs: Logs) -> None:
+    """A reader that is sent away looks like one that has left. From here on nobody's leaving
+    ends a log: only who asks for it does, or the bound of the drain."""
+    release = logs.release
+
+    async def unless_left(generation: Generation, why: Stopped) -> None:
+        if why != "disconnect":
+            await release(generation, why)
+
+    logs.release = unless_left  # type: ignore[method-assign]
+
+
+async def _close_logs(logs: Logs) -> None:
+    """Let go of what is held outside of this process, where the backend has such."""
+    aclose = getattr(logs, "aclose", None)
+    if aclose is None:
+        return
+    try:
+        async with asyncio.timeout(GOODBYE):
+            await aclose()
+    except Exception as error:
+        # Its leases end by themselves.
+        logger.warning("the logs could not be closed: %r", error)
 
 
 def _parts(settings: Settings, emulated: bool) -> Services:
@@ -106,6 +171,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         if name not in catalogue.cards:
             known = ", ".join(catalogue.cards)
             raise UnsafeSettings(f"A setting names the model {name!r}; the catalogue has {known}.")
+    logs = MemoryLogs(bounds)
     return Services(
         settings=settings,
         tasks=every_task(),
@@ -116,8 +182,9 @@ def _parts(settings: Settings, emulated: bool) -> Services:
             settings.gemini_reader,
             settings.gemini_proxy or None,
         ),
+        logs=logs,
         generations=Generations(
-            MemoryLogs(bounds), patience, settings.disconnect_grace, remembered, settings.cache_ttl
+            logs, patience, settings.disconnect_grace, remembered, settings.cache_ttl
         ),
         limits=MemoryLimits(),
         emulated=emulated,

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvloop
 from hypercorn.asyncio import serve as hypercorn_serve
@@ -37,6 +37,10 @@ REFUSED = 2
 
 INTERRUPTED = 130
 """What a shell calls the end by a SIGINT."""
+
+
+AFTER_DRAIN = 1.0
+"""Seconds for connections to close behind the drain: the whole end has two (`supervisor.py`)."""
 
 
 class Child(NamedTuple):
@@ -119,6 +123,7 @@ async def emulating(settings: Settings) -> AsyncIterator[str]:
 
 async def serve(settings: Settings, listener: socket.socket, child: Child | None = None) -> None:
     """Serve on the socket; by itself with the emulator beside, when there is no key."""
+    asyncio.get_running_loop().set_exception_handler(_on_error)
     stop = asyncio.Event()
     _on_signals(stop)
     if child is not None:
@@ -142,14 +147,25 @@ async def _serve(
     app = create_app(settings, emulated=bool(emulator))
     parts: Services = app.extensions["streamapi"]
 
-    async def drained() -> None:
-        await stop.wait()
-        await close(parts, settings.drain_timeout)
-
     app.before_serving(_freeze)
     config = hypercorn_config(settings, listener)
     config.logger_class = logger_class
+
+    async def drained() -> None:
+        await stop.wait()
+        config.keep_alive_max_requests = 0  # who asks again asks on a new connection, elsewhere
+        await close(parts, settings.drain_timeout, settings.drain_delay)
+
     await hypercorn_serve(app, config, shutdown_trigger=drained)
+
+
+def _on_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Pass over lost connections: for a peer that stopped reading Hypercorn raises where nobody
+    waits for it, so anyone could fill the log with tracebacks. The same goes for a connection
+    that is cut behind the drain, where asyncio before 3.12 stumbles over the cancelled task."""
+    expected = ConnectionError | TimeoutError | asyncio.CancelledError
+    if not isinstance(context.get("exception"), expected):
+        loop.default_exception_handler(context)
 
 
 def _on_signals(stop: asyncio.Event) -> None:
@@ -197,6 +213,7 @@ def hypercorn_config(settings: Settings, listener: socket.socket) -> Config:
     config = Config.from_toml(HYPERCORN_TOML)
     config.bind = [f"fd://{listener.detach()}"]
     config.logger_class = logs.AccessLog
+    config.graceful_timeout = AFTER_DRAIN
     config.websocket_max_message_size = settings.max_body_bytes
     return config
 

@@ -90,8 +90,15 @@ class Settings(BaseSettings):
     disconnect_grace: float = Field(
         5.0, ge=0, le=3600, description="How long a generation without a reader waits for one."
     )
+    drain_delay: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="How long after SIGTERM work is still taken while `/readyz` says 503, so that "
+        "a load balancer notices.",
+    )
     drain_timeout: float = Field(
-        20.0, ge=0, le=3600, description="How long running streams may go on after SIGTERM."
+        20.0, ge=0, le=3600, description="How long running streams may go on after that."
     )
     log_ttl: Seconds = Field(
         3600.0, description="How long a log can be read after its end (410 afterwards)."

@@ -108,6 +108,45 @@ async def test_sigterm_drains() -> None:
         assert b"Traceback" not in output + error
 
 
+async def test_the_port_stays_open_while_a_balancer_notices() -> None:
+    """For `DRAIN_DELAY` the process says that it ends and still does what it is asked, since
+    whoever sends it work has not looked yet. Only then it refuses."""
+    async with (
+        serving(DRAIN_DELAY="0.6", DRAIN_TIMEOUT="1.0") as (process, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as client,
+    ):
+        hangs = {"prompt": "go on [[fault:hang_after_text]]"}
+        last = asyncio.create_task(client.post("/v1/text", json=hangs))
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(0.4):
+            while (await client.get("/readyz")).status_code != 503:
+                await asyncio.sleep(0.01)
+        answer = await client.post("/v1/text", json={"prompt": "hello"})
+        assert answer.json()["status"] == "done"
+        async with asyncio.timeout(1.0):
+            while (await client.post("/v1/text", json={"prompt": "hello"})).status_code != 503:
+                await asyncio.sleep(0.05)
+        assert (await last).json()["code"] == "shutting_down"
+        output, error = await asyncio.wait_for(process.communicate(), 2)
+        assert process.returncode == 0
+        assert b"Traceback" not in output + error
+
+
+async def test_a_second_interrupt_ends_at_once() -> None:
+    """Who presses Ctrl-C twice does not want to wait for the drain."""
+    async with (
+        serving(DRAIN_TIMEOUT="60") as (process, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as client,
+    ):
+        hangs = {"prompt": "go on [[fault:hang_after_text]]"}
+        await client.post("/v1/text", json=hangs, headers={"Prefer": "respond-async"})
+        process.send_signal(signal.SIGINT)
+        while (await client.get("/readyz")).status_code != 503:
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 1) == 130
+
+
 async def _next_but_deltas(events: AsyncIterator[sse.Seen]) -> sse.Seen:
     async for event in events:
         if event.type != "delta":

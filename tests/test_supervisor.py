@@ -1,6 +1,7 @@
 """`streamapi serve --workers 2`: processes that share an address, real ones, with a real Redis."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -10,12 +11,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+import websockets
 
 from tests.test_server import serving, started
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("redis-server"), reason="there is no redis-server here"
 )
+
+
+HANGS = {"prompt": "go on [[fault:hang_after_text]]"}
+ENDINGS = ("done", "failed", "cancelled")
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +99,8 @@ async def test_a_second_interrupt_does_not_wait(redis: str) -> None:
     async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="60") as (parent, url):
         children = await who_answers(url, 2)
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
-            ask = {"prompt": "go on [[fault:hang_after_text]]"}
             headers = {"Prefer": "respond-async"}
-            assert (await client.post("/v1/text", json=ask, headers=headers)).status_code == 202
+            assert (await client.post("/v1/text", json=HANGS, headers=headers)).status_code == 202
             parent.send_signal(signal.SIGINT)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(parent.wait(), 0.5)
@@ -119,6 +124,54 @@ async def test_children_that_cannot_live_are_given_up(redis: str) -> None:
     assert process.returncode == 2
     assert b"gemini-9" in error
     assert b"Traceback" not in error
+
+
+async def test_readers_are_sent_where_another_process_serves_them(redis: str) -> None:
+    """With shared logs a drain does not keep its readers. A stream is told when to come again, and
+    closed; so is who comes again; a socket gets 1001. What they read is written on, whoever of
+    them has left, to the bound of the drain."""
+    async with (
+        serving(REDIS_URL=redis, DRAIN_TIMEOUT="1.5", DISCONNECT_GRACE="0.1") as (process, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as client,
+        websockets.connect(url.replace("http", "ws") + "/v1/ws") as ws,
+    ):
+        waits = asyncio.create_task(client.post("/v1/text", json=HANGS))
+        start = {"type": "start", "task": "text", "request": {**HANGS, "on_disconnect": "cancel"}}
+        await ws.send(json.dumps(start))
+        followed = json.loads(await ws.recv())["generation"]
+        async with client.stream("GET", "/v1/text/stream", params=HANGS) as response:
+            lines = response.aiter_lines()
+            seen = [await anext(lines) for _ in range(12)]
+            process.send_signal(signal.SIGTERM)
+            seen += [line async for line in lines]
+        assert seen[0] == "retry: 2000"
+        assert_sent_away(seen[-2:])
+        assert not {f"event: {ending}" for ending in ENDINGS} & set(seen)
+        async for _ in ws:
+            pass  # what had come; a 1001 is how it ends
+        assert ws.close_code == 1001
+        last = next(line for line in reversed(seen) if line.startswith("id: "))[4:]
+        again = await client.get("/v1/text/stream", headers={"Last-Event-ID": last})
+        assert again.status_code == 200
+        assert_sent_away(again.text.splitlines())
+        assert again.headers["Connection"] == "close"
+        refused = await client.post("/v1/text", json=HANGS)
+        assert refused.json()["code"] == "shutting_down"
+        await asyncio.sleep(0.3)  # longer than the grace
+        for generation in (last.partition(".")[0], followed):
+            answer = (await client.get(f"/v1/generations/{generation}")).json()
+            assert answer["status"] == "running", generation
+        assert (await waits).json()["code"] == "shutting_down"
+        output, error = await asyncio.wait_for(process.communicate(), 2)
+        assert process.returncode == 0
+        assert b"Traceback" not in output + error
+
+
+def assert_sent_away(lines: list[str]) -> None:
+    """`retry:` with jitter, and no more."""
+    assert lines[1:] in ([], [""])
+    assert lines[0].startswith("retry: ")
+    assert 200 <= int(lines[0][7:]) <= 1500
 
 
 async def test_several_processes_need_a_redis() -> None:

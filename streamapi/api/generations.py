@@ -1,5 +1,9 @@
 """A generation: what it came to, its events from any point on, cancelling and forgetting it."""
 
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_exempt
 
@@ -10,6 +14,9 @@ from streamapi.api.services import Services, caller, services
 from streamapi.errors import InvalidRequest
 from streamapi.generation.event import Fold, encode, fold
 from streamapi.generation.log import Generation
+
+COME_AGAIN = (0.2, 1.5)
+"""Seconds after which those who are sent to another process reconnect."""
 
 routes = Blueprint("generations", __name__, url_prefix="/v1/generations")
 
@@ -50,14 +57,64 @@ async def forget(generation_id: str) -> Response:
 
 async def resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Response:
     """The stream behind an event that was seen. 204 when that event was the ending, which is
-    what stops an `EventSource`."""
+    what stops an `EventSource`; every other status but 200 would stop it too, so a process that
+    leaves refuses with 200, when to come again, and a close."""
+    if parts.leaving:
+        return Response(_come_again(), headers=sse.HEADERS)
     generation_id, after = cursor
     generation = await parts.generations.find(caller(), generation_id)
     tail = await parts.generations.tail(generation)
     if tail.ended and after == tail.n:
         return Response(b"", status=204, headers=headers(generation))
     frames = sse.stream(parts, generation, request_id(), after=after, ping=ping)
-    return await sse.respond(generation, frames)
+    return await sse.respond(generation, until_we_leave(parts, frames))
+
+
+def until_we_leave(
+    parts: Services, frames: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """The stream, until this process sends its readers to another; where there is none, the
+    stream itself."""
+    return _until_we_leave(parts, frames) if parts.settings.redis_url else frames
+
+
+async def _until_we_leave(
+    parts: Services, frames: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    task = asyncio.current_task()
+    assert task is not None
+    waiting = leaving = cancelled = False
+
+    def goodbye() -> None:
+        nonlocal leaving, cancelled
+        leaving = True
+        # What is being sent is sent. Before the first event there is no id to resume from.
+        if waiting:
+            cancelled = True
+            task.cancel()
+
+    parts.streams.add(goodbye)
+    try:
+        async for piece in frames:
+            waiting = False
+            yield piece
+            if leaving:
+                break
+            waiting = True
+        else:
+            return
+    except asyncio.CancelledError:
+        if not cancelled or task.uncancel():  # the client has left
+            raise
+    finally:
+        parts.streams.discard(goodbye)
+        await frames.aclose()
+    yield _come_again()
+
+
+def _come_again() -> bytes:
+    """When an `EventSource` comes back: not all of them in one moment."""
+    return b"retry: %d\n\n" % (random.uniform(*COME_AGAIN) * 1000)
 
 
 def json_response(generation: Generation, folded: Fold) -> Response:

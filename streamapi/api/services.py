@@ -9,6 +9,7 @@ from quart import current_app, has_request_context, request, websocket
 from streamapi.access.limits import MemoryLimits
 from streamapi.generation.ask import Caller
 from streamapi.generation.generations import Generations
+from streamapi.generation.log import Logs
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings
@@ -17,18 +18,25 @@ from streamapi.tasks.task import Task
 
 @dataclass
 class Services:
-    """The parts of the running server. `emulated` says that no real model answers; `sockets`
-    are the goodbyes of open WebSockets; `draining` says that the process takes no new work."""
+    """The parts of the running server. `emulated` says that no real model answers.
+
+    `draining` says that the process is about to end; `leaving`, that it sends its readers to
+    another one, which can serve them from the shared logs; `closed`, that it is done. `sockets`
+    and `streams` are the goodbyes of those who read now."""
 
     settings: Settings
     tasks: dict[str, Task[Any]]
     catalogue: Catalogue
     gemini: Gemini
+    logs: Logs
     generations: Generations
     limits: MemoryLimits
     emulated: bool
     draining: bool = False
+    leaving: bool = False
+    closed: bool = False
     sockets: set[Callable[[], None]] = field(default_factory=set)
+    streams: set[Callable[[], None]] = field(default_factory=set)
 
 
 def services() -> Services:
