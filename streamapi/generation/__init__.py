@@ -3,7 +3,14 @@
     event.py        what can happen, as frozen values, and the fold that makes an answer of them
     model.py        what the heart knows of a model and of a task's parser
     log.py          the verbs and laws of a log backend
+    kept.py         one log in memory
     memory_log.py   the backend that needs nothing else
+    redis_log.py    the backend that processes share: memory, and beside it
+        redis_lane.py     the connection, and the circuit that guards it
+        redis_mirror.py   what is written here, into Redis
+        redis_tail.py     what is written elsewhere, into memory
+        redis_scripts.py  what must be decided at once, decided in Redis
+        redis_wire.py     what it all looks like there
     producer.py     the one writer of a log: gate, retries, deadlines, exactly one ending
     attempt.py      one request to one model
     watch.py        deadlines that move at every token, and cost nothing for it

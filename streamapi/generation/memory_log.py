@@ -1,9 +1,5 @@
 """Logs in the memory of one process: the default backend, and the one that tests run on.
 
-A log is a list. A reader that has seen everything leaves a future in the log; the next append
-resolves it. So an append costs a list append and a wake-up per waiting reader, and a reader that
-was slow finds all that has come since in one batch.
-
 Bounds, and the fate of who exceeds them: a log too long ends as `output_too_large`; of too many
 logs, or bytes, the oldest finished one is forgotten, and when none is finished a new one is
 `overloaded`. A restart forgets everything.
@@ -16,11 +12,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import msgspec
 
 from streamapi.errors import OutputTooLarge, Overloaded, ProducerLost
-from streamapi.generation.event import CONTENT, ENDINGS, Cancelled, Event, Failed, Wait, encode
+from streamapi.generation.event import ENDINGS, Event, Failed
+from streamapi.generation.kept import Alarm, Kept, entries_of
 from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
-from streamapi.generation.watch import Watch
 
-SHARED = (*CONTENT, Wait)
 ENTRY_OVERHEAD = 200  # bytes of memory for an event beside its JSON, roughly
 BATCH = 512  # events that a reader takes at once: a replay lets the loop breathe between
 
@@ -45,11 +40,15 @@ class MemoryLogs:
     for all of it would outnumber the logs."""
 
     def __init__(
-        self, bounds: LogBounds | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        bounds: LogBounds | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        dropped: Callable[[str], None] | None = None,
     ) -> None:
         self.bounds = bounds or LogBounds()
         self._clock = clock
-        self._logs: dict[str, _Log] = {}
+        self._dropped = dropped
+        self._logs: dict[str, Kept] = {}
         self._finished: dict[str, float] = {}  # when each ended; the oldest first
         self._claims: dict[str, _Claim] = {}
         self._held: dict[str, _Held] = {}  # the oldest first
@@ -57,17 +56,13 @@ class MemoryLogs:
         self._size = 0
 
     async def append(self, log: str, position: int, events: Sequence[Event]) -> None:
-        kept = self._logs.get(log) or self._open(log, position)
-        if kept.ended or position != len(kept.entries) + 1:
-            raise Conflict(f"{log} does not take {position}")
-        entries = [
-            Entry(n, event, encode(event) if isinstance(event, SHARED) else b"")
-            for n, event in enumerate(events, position)
-        ]
-        *before, last = events
-        ended = isinstance(last, ENDINGS)
-        if any(isinstance(event, ENDINGS) for event in before):
-            raise Conflict(f"{log} cannot go on after an ending")
+        self.put(log, entries_of(position, events))
+
+    def put(self, log: str, entries: Sequence[Entry]) -> None:
+        """Append what has its positions already: here, or in another process."""
+        kept = self._logs.get(log) or self._open(log, entries[0].n)
+        kept.takes(log, entries)
+        ended = isinstance(entries[-1].event, ENDINGS)
         # An ending repeats the content in its result, so it weighs as much again.
         size = sum([len(entry.data) + ENTRY_OVERHEAD for entry in entries])
         size += kept.size if ended else 0
@@ -81,7 +76,7 @@ class MemoryLogs:
         if not ended:
             self._make_room(size)
         self._logs[log] = kept
-        kept.entries += entries
+        kept.entries.extend(entries)
         kept.size += size
         self._size += size
         if ended:
@@ -93,7 +88,7 @@ class MemoryLogs:
         self, log: str, after: int = 0, silence: float | None = None, hold: str | None = None
     ) -> AsyncGenerator[Sequence[Entry], None]:
         kept = self._kept(log)
-        alarm = _Alarm(silence) if silence is not None else None
+        alarm = Alarm(silence) if silence is not None else None
         try:
             while True:
                 released = kept.released.get(hold) if kept.released else None
@@ -112,6 +107,8 @@ class MemoryLogs:
                     break
                 elif kept.ended:
                     break
+                elif kept.broken is not None:
+                    raise kept.broken
                 elif await kept.news(alarm):
                     yield ()  # silence
             if after > last:
@@ -152,7 +149,7 @@ class MemoryLogs:
             self._let_go(before.generation)
             before.generation = generation
         while len(self._held) > self.bounds.max_generations:
-            self._forget(next(iter(self._held)))
+            self.forget_generation(next(iter(self._held)))
 
     async def find(self, generation: str) -> Generation | None:
         self._sweep()
@@ -163,19 +160,16 @@ class MemoryLogs:
         kept = self._logs.get(generation.log)
         if kept is None or kept.ended or generation.id not in kept.holds:
             return
-        kept.holds.discard(generation.id)
-        if not kept.holds:
+        if kept.holds == {generation.id}:
+            kept.holds.clear()
             await self.stop(generation.log, why)
-        elif why != "shutdown":
-            # The log goes on for others; this generation ends where the log stands now.
-            ending = Entry(len(kept.entries) + 1, Cancelled(why), b"")
-            kept.released[generation.id] = ending
-            kept.wake()
+        else:
+            kept.leave(generation.id, why)
 
     async def forget(self, generation: Generation) -> None:
         await self.release(generation, "caller")
         self._let_go(generation)
-        self._forget(generation.id)
+        self.forget_generation(generation.id)
 
     async def stop(self, log: str, why: Stopped) -> None:
         kept = self._logs.get(log)
@@ -186,60 +180,17 @@ class MemoryLogs:
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
         self._kept(log).stop = stop
 
-    def _kept(self, log: str) -> "_Log":
-        self._sweep()
+    def get(self, log: str) -> Kept | None:
+        """The log itself, for a backend that serves its logs from memory."""
+        return self._logs.get(log)
+
+    def holders(self, log: str) -> list[Generation]:
+        """The generations that hold a log, as far as they are remembered here."""
         kept = self._logs.get(log)
-        if kept is None:
-            raise LogGone(log)
-        return kept
+        found = (self._held.get(generation) for generation in (kept.holds if kept else ()))
+        return [held.generation for held in found if held is not None]
 
-    def _open(self, log: str, position: int) -> "_Log":
-        if position != 1:
-            raise Conflict(f"{log} is gone")
-        self._sweep()
-        while len(self._logs) >= self.bounds.max_logs and self._finished:
-            self._drop(next(iter(self._finished)))
-        if len(self._logs) >= self.bounds.max_logs:
-            raise Overloaded("As many generations are running as this server can hold.")
-        return _Log()
-
-    def _make_room(self, size: int) -> None:
-        while self._size + size > self.bounds.max_total_bytes and self._finished:
-            self._drop(next(iter(self._finished)))
-        if self._size + size > self.bounds.max_total_bytes:
-            raise Overloaded("The running answers fill the memory that this server has for them.")
-
-    def _sweep(self) -> None:
-        """Forget what has outlived its time. The oldest comes first, so this looks at one."""
-        now = self._clock()
-        while self._finished:
-            log, ended = next(iter(self._finished.items()))
-            if now - ended < self.bounds.ttl:
-                break
-            self._drop(log)
-        while self._logless:
-            generation, since = next(iter(self._logless.items()))
-            if now - since < self.bounds.expired_ttl:
-                break
-            self._forget(generation)
-
-    def _let_go(self, generation: Generation) -> None:
-        """Take the generation off its log, and drop a log that nobody holds."""
-        kept = self._logs.get(generation.log)
-        if kept is not None:
-            kept.holds.discard(generation.id)
-            if not kept.holds:
-                self._drop(generation.log)
-
-    def _forget(self, generation: str) -> None:
-        """Drop the record of a generation, and its claims."""
-        self._logless.pop(generation, None)
-        held = self._held.pop(generation, None)
-        for name in held.names if held is not None else ():
-            if name in self._claims and self._claims[name].generation == generation:
-                del self._claims[name]
-
-    def _drop(self, log: str) -> None:
+    def drop(self, log: str) -> None:
         """Forget a log. Readers on it keep it until they are through."""
         kept = self._logs.pop(log, None)
         self._finished.pop(log, None)
@@ -251,6 +202,61 @@ class MemoryLogs:
             held = self._held.get(generation)
             if held is not None and held.generation.log == log:
                 self._logless[generation] = now
+        if self._dropped is not None:
+            self._dropped(log)
+
+    def forget_generation(self, generation: str) -> None:
+        """Drop the record of a generation, and its claims."""
+        self._logless.pop(generation, None)
+        held = self._held.pop(generation, None)
+        for name in held.names if held is not None else ():
+            if name in self._claims and self._claims[name].generation == generation:
+                del self._claims[name]
+
+    def _kept(self, log: str) -> Kept:
+        self._sweep()
+        kept = self._logs.get(log)
+        if kept is None:
+            raise LogGone(log)
+        return kept
+
+    def _open(self, log: str, position: int) -> Kept:
+        if position != 1:
+            raise Conflict(f"{log} is gone")
+        self._sweep()
+        while len(self._logs) >= self.bounds.max_logs and self._finished:
+            self.drop(next(iter(self._finished)))
+        if len(self._logs) >= self.bounds.max_logs:
+            raise Overloaded("As many generations are running as this server can hold.")
+        return Kept()
+
+    def _make_room(self, size: int) -> None:
+        while self._size + size > self.bounds.max_total_bytes and self._finished:
+            self.drop(next(iter(self._finished)))
+        if self._size + size > self.bounds.max_total_bytes:
+            raise Overloaded("The running answers fill the memory that this server has for them.")
+
+    def _sweep(self) -> None:
+        """Forget what has outlived its time. The oldest comes first, so this looks at one."""
+        now = self._clock()
+        while self._finished:
+            log, ended = next(iter(self._finished.items()))
+            if now - ended < self.bounds.ttl:
+                break
+            self.drop(log)
+        while self._logless:
+            generation, since = next(iter(self._logless.items()))
+            if now - since < self.bounds.expired_ttl:
+                break
+            self.forget_generation(generation)
+
+    def _let_go(self, generation: Generation) -> None:
+        """Take the generation off its log, and drop a log that nobody holds."""
+        kept = self._logs.get(generation.log)
+        if kept is not None:
+            kept.holds.discard(generation.id)
+            if not kept.holds:
+                self.drop(generation.log)
 
 
 class _Claim(msgspec.Struct, frozen=True):
@@ -261,74 +267,3 @@ class _Claim(msgspec.Struct, frozen=True):
 class _Held(msgspec.Struct):
     generation: Generation
     names: list[str]  # of its claims
-
-
-class _Log:
-    """One log: its entries, who holds it, and who waits for more."""
-
-    __slots__ = (
-        "ended", "entries", "generations", "holds", "released", "size", "stop", "stopping",
-        "waiting",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.ended = False
-        self.size = 0
-        self.holds: set[str] = set()
-        self.released: dict[str | None, Entry] = {}  # the ending of those who let go early
-        self.generations: list[str] = []
-        self.stopping = False
-        self.stop: Callable[[Stopped], None] | None = None
-        self.waiting: list[asyncio.Future[None]] = []
-
-    def wake(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for reader in waiting:
-            if not reader.done():
-                reader.set_result(None)
-
-    async def news(self, alarm: "_Alarm | None") -> bool:
-        """Wait for an append. True when the alarm rang instead."""
-        reader = asyncio.get_running_loop().create_future()
-        self.waiting.append(reader)
-        if alarm is not None:
-            alarm.watch(reader)
-        try:
-            await reader
-        except asyncio.CancelledError:
-            if reader in self.waiting:  # or a log that hangs would collect those who left
-                self.waiting.remove(reader)
-            raise
-        return alarm is not None and alarm.rang()
-
-
-class _Alarm:
-    """Wakes a reader after a silence."""
-
-    def __init__(self, seconds: float) -> None:
-        self._now = asyncio.get_running_loop().time
-        self._seconds = seconds
-        self._since = self._now()
-        self._reader: asyncio.Future[None] | None = None
-        self._rang = False
-        self._watch = Watch(self._since + seconds, self._look)
-
-    def watch(self, reader: "asyncio.Future[None]") -> None:
-        self._reader = reader
-        self._since = self._now()
-
-    def rang(self) -> bool:
-        rang, self._rang = self._rang, False
-        return rang
-
-    def stop(self) -> None:
-        self._watch.stop()
-
-    def _look(self, now: float) -> float:
-        if now < self._since + self._seconds:
-            return self._since + self._seconds
-        if self._reader is not None and not self._reader.done():
-            self._rang = True
-            self._reader.set_result(None)
-        return now + self._seconds
