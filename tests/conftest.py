@@ -6,12 +6,19 @@ emulator. Nothing is mocked.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import redis as sync_redis
 from hypercorn.asyncio import serve
 
 from streamapi.api.services import Services
@@ -80,6 +87,68 @@ async def until(true: Callable[[], Any], what: str, seconds: float = 5.0) -> Non
     while not true():
         assert asyncio.get_running_loop().time() < end, f"waited in vain until {what}"
         await asyncio.sleep(0.002)
+
+
+class RedisServer:
+    """A Redis of our own, on a free port. Tests stop, freeze and empty it."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(
+            ["redis-server", "--port", f"{self.port}", "--bind", "127.0.0.1", "--save", "",
+             "--dir", f"{self._folder}", *options],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        for _ in range(500):
+            with suppress(OSError):
+                self.ask("PING")
+                return
+            time.sleep(0.01)
+        raise AssertionError("the Redis server did not come up")
+
+    def stop(self) -> None:
+        """End it, with all that it holds."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it hang: connections stay open, nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def ask(self, *command: str) -> Any:
+        """What it says to a command."""
+        with sync_redis.Redis(port=self.port, socket_timeout=5, retry=None) as client:
+            try:
+                return client.execute_command(*command)
+            except sync_redis.ConnectionError as error:
+                raise OSError from error
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that tests share."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,7 @@ CORNERED = {
     "google": {"providers"},
     "langchain_core": {"providers"},
     "langchain_google_genai": {"providers"},
+    "redis": {"generation"},
     "aiosqlite": {"records"},
     "asyncpg": {"records"},
     "sqlite3": {"records"},
@@ -151,6 +152,13 @@ def test_the_heart_knows_nothing_of_the_world() -> None:
     names = {name for path in SOURCES if package(path) == "generation" for name in imports(path)}
     foreign = sorted(name for name in names if name.partition(".")[0] not in HEART)
     assert not foreign, f"generation/ may import only the standard library and {HEART}: {foreign}"
+    talking = {
+        path.name
+        for path in SOURCES
+        if any(name.partition(".")[0] == "redis" for name in imports(path))
+    }
+    strangers = [name for name in talking if not name.startswith("redis_")]
+    assert not strangers, f"only the redis_*.py files talk to Redis: {strangers}"
 
 
 def test_every_setting_is_in_the_readme() -> None:

@@ -1,7 +1,7 @@
 """The laws of `streamapi/generation/log.py`, for every backend there is.
 
 A backend joins by one line in `BACKENDS`: a context manager that takes the bounds of the logs
-and gives a `Logs`. What passes here may serve.
+and gives a `Logs`, and the fixture that it stands on. What passes here may serve.
 """
 
 import asyncio
@@ -10,7 +10,9 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -30,7 +32,8 @@ from streamapi.generation.event import (
 )
 from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Logs, Stopped, Tail
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
-from tests.conftest import until
+from streamapi.generation.redis_log import RedisLogs
+from tests.conftest import RedisServer, until
 
 Backend = Callable[[LogBounds], AbstractAsyncContextManager[Logs]]
 
@@ -40,7 +43,18 @@ async def memory(bounds: LogBounds) -> AsyncIterator[Logs]:
     yield MemoryLogs(bounds)
 
 
-BACKENDS: dict[str, Backend] = {"memory": memory}
+@asynccontextmanager
+async def redis(bounds: LogBounds, server: RedisServer) -> AsyncIterator[Logs]:
+    logs = RedisLogs(server.url, bounds, prefix=f"contract-{next(_numbers)}:")
+    await logs.start()
+    yield logs
+    await logs.aclose()
+
+
+BACKENDS: dict[str, tuple[Callable[..., Any], str | None]] = {
+    "memory": (memory, None),
+    "redis": (redis, "redis_server"),
+}
 
 START = Start("text", 0.0)
 DONE = Done({"text": "all"}, Usage(1, 2), "stop", Served("m"), Timings(), 0.0)
@@ -66,7 +80,8 @@ def hold_on(log: str, who: str = "", owner: str = "anonymous") -> Generation:
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
-    return BACKENDS[request.param]
+    backend, stands_on = BACKENDS[request.param]
+    return partial(backend, server=request.getfixturevalue(stands_on)) if stands_on else backend
 
 
 @pytest.fixture

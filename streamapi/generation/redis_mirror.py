@@ -1,0 +1,225 @@
+"""What this process writes, mirrored into Redis: once per tick, one entry per log.
+
+Deltas are read here before Redis has them. An ending is not: another process could find our lease
+expired and end the log otherwise, and then there would be two endings. So an ending waits for
+Redis, unless Redis is away: nobody waits longer than the lane's patience, and what could not be
+mirrored is mirrored when Redis is back.
+
+Memory is the truth of a log for as long as its writer lives. A Redis that lost it (emptied, set
+back, restarted) gets it again from its start.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from streamapi.errors import StoreUnavailable
+from streamapi.generation.event import ENDINGS
+from streamapi.generation.kept import Kept
+from streamapi.generation.log import Conflict, Entry, Generation, Stopped
+from streamapi.generation.memory_log import MemoryLogs
+from streamapi.generation.redis_lane import Lane
+from streamapi.generation.redis_scripts import APPEND, DROP, HOLD, LEFT, LOOK, RELEASE, RENEW
+from streamapi.generation.redis_wire import Lives, lost, pack, pack_generation
+
+logger = logging.getLogger(__name__)
+
+
+class Own:
+    """A log that is written here, and how much of it Redis has: the first `sent` entries, and
+    everything when `done`. `ending` waits for Redis."""
+
+    __slots__ = ("again", "busy", "done", "ending", "kept", "landed", "log", "marks", "released",
+                 "sent")  # fmt: skip
+
+    def __init__(self, log: str, kept: Kept) -> None:
+        self.log = log
+        self.kept = kept
+        self.sent = 0
+        self.busy = False
+        self.again = False
+        self.done = False
+        self.ending: Sequence[Entry] = ()
+        self.landed: asyncio.Future[bool] | None = None
+        self.marks: list[str] = []
+        self.released: list[tuple[str, Stopped]] = []  # while Redis was away
+
+
+class Mirror:
+    """All logs that this process writes, in `own`."""
+
+    def __init__(self, lane: Lane, local: MemoryLogs, lives: Lives, process: str) -> None:
+        self._lane = lane
+        self._local = local
+        self._lives = lives
+        self._process = process.encode()
+        self.own: dict[str, Own] = {}
+        self.dirty: set[Own] = set()
+
+    def open(self, log: str) -> Own:
+        """A log has begun here."""
+        kept = self._local.get(log)
+        assert kept is not None, "a log is mirrored once it is in memory"
+        own = self.own[log] = Own(log, kept)
+        self.dirty.add(own)
+        return own
+
+    async def end(self, own: Own, entries: Sequence[Entry]) -> None:
+        """Append an ending, and what stands before it in its batch. Raises `Conflict`."""
+        if own.ending:
+            raise Conflict(f"{own.log} is about to have its ending")
+        own.kept.takes(own.log, entries)
+        own.ending = entries
+        own.landed = asyncio.get_running_loop().create_future()
+        self.flush(own)
+        if not await asyncio.shield(own.landed):
+            raise Conflict(f"{own.log} has its ending from someone else")
+
+    def tick(self) -> None:
+        """Mirror what has come since the last tick."""
+        if self.dirty and self._lane.available:
+            dirty, self.dirty = self.dirty, set()
+            for own in dirty:
+                self.flush(own)
+
+    def flush(self, own: Own) -> None:
+        """Mirror a log now."""
+        if own.busy:
+            own.again = True
+            return
+        if not self._lane.available:
+            self._show(own)
+            return
+        batch = [*own.kept.entries[own.sent :], *own.ending]
+        if batch:
+            own.busy = True
+            ends = isinstance(batch[-1].event, ENDINGS)
+            lives = self._lives
+            life = (
+                (lives.ended, lives.ended_generation) if ends else (lives.running, lives.generation)
+            )
+            self._lane.post(
+                APPEND,
+                (own.log, own.sent + 1, pack(batch), len(batch), batch[-1].event.type, int(ends),
+                 *life, lives.lease),
+                partial(self._flushed, own, own.sent + len(batch), ends),
+            )  # fmt: skip
+        for generation in own.marks:  # behind the entries that it saw
+            left = own.kept.released[generation]
+            why = getattr(left.event, "by", "caller")
+            self._lane.post(LEFT, (own.log, generation, left.n, why))
+        own.marks.clear()
+
+    def _flushed(self, own: Own, upto: int, ends: bool, answer: Any) -> None:
+        own.busy = False
+        again, own.again = own.again, False
+        if isinstance(answer, StoreUnavailable):
+            self._show(own)
+            return
+        if self.own.get(own.log) is not own:
+            return  # forgotten meanwhile
+        done, *found = answer
+        if done == 1:
+            own.sent = upto
+            if ends:
+                self._show(own, done=True)
+        elif done == -1:
+            self.anew(own)
+        elif found[1] == self._process:  # it was there already: its answer was lost
+            self._show(own, done=True)
+        elif found[1] or found[2] != self._process:
+            self._lose(own)
+        else:
+            own.sent, again = found[0], True  # or a part of it
+        if again:
+            self.flush(own)
+
+    def _show(self, own: Own, done: bool = False) -> None:
+        """Let readers here see the ending: Redis has it, or is away."""
+        own.done = done
+        entries, own.ending = own.ending, ()
+        if entries:
+            self._local.put(own.log, entries)
+        self._answer(own, True)
+
+    def _lose(self, own: Own) -> None:
+        """Someone took us for dead, and was right to: who follows elsewhere has seen the end."""
+        logger.warning("%s was ended by another process", own.log)
+        own.done, own.ending = True, ()
+        stop = own.kept.stop
+        if not own.kept.ended:
+            self._local.put(own.log, [Entry(len(own.kept.entries) + 1, lost(), b"")])
+        if stop is not None:
+            stop("shutdown")
+        self._answer(own, False)
+
+    def _answer(self, own: Own, well: bool) -> None:
+        if own.landed is not None and not own.landed.done():
+            own.landed.set_result(well)
+
+    def anew(self, own: Own) -> None:
+        """Mirror a log again from its start, with all that is known of it."""
+        own.sent = 0
+        own.marks = list(own.kept.released)  # type: ignore[arg-type]
+        self.flush(own)
+        for generation in self._local.holders(own.log):
+            self._lane.post(HOLD, self.held(generation))
+        for generation_id, why in own.released:
+            self._lane.post(RELEASE, (generation_id, own.log, why))
+        own.released.clear()
+
+    def held(self, generation: Generation) -> tuple[str, str, bytes, int]:
+        """What the script of a hold is told."""
+        packed = pack_generation(generation)
+        return generation.id, generation.log, packed, self._lives.generation
+
+    def left(self, own: Own, generation: str) -> None:
+        """Tell who follows elsewhere where a generation let go."""
+        if generation in own.kept.released:
+            own.marks.append(generation)
+            self.flush(own)
+
+    def dropped(self, log: str) -> None:
+        """A log was forgotten here: in Redis too, or its bounds would not bound it."""
+        own = self.own.pop(log, None)
+        if own is not None:
+            self.dirty.discard(own)
+            self._lane.post(DROP, (log,))
+            self._answer(own, False)
+
+    def back(self) -> None:
+        """Redis is there (again), and may know less than it did."""
+        self.dirty.clear()
+        finished: list[Own] = []
+        for own in self.own.values():
+            if own.done:
+                finished.append(own)
+            else:
+                self.anew(own)
+        for n in range(0, len(finished), 500):
+            logs = finished[n : n + 500]
+            self._lane.post(LOOK, ("", *(own.log for own in logs)), partial(self._found, logs))
+
+    def _found(self, finished: Sequence[Own], answer: Any) -> None:
+        """A Redis that was set back may have a log without the ending that it had."""
+        if not isinstance(answer, StoreUnavailable):
+            for own, found in zip(finished, answer, strict=True):
+                if len(found) > 1 and not found[1] and found[2] == self._process:
+                    self.anew(own)
+
+    def renew(self) -> None:
+        """Renew the lease, and the life of all that runs."""
+        running = [log for log, own in self.own.items() if own.sent and not own.kept.ended]
+        lives = self._lives
+        self._lane.post(
+            RENEW, (lives.lease, lives.running, lives.generation, *running), self._renewed
+        )
+
+    def _renewed(self, answer: Any) -> None:
+        if not isinstance(answer, StoreUnavailable):
+            for log in answer:
+                own = self.own.get(log.decode())
+                if own is not None and not own.busy:
+                    self.anew(own)

@@ -1,0 +1,73 @@
+"""How entries and generations travel through Redis, and how long its keys live.
+
+An entry travels as its type and the JSON that every reader gets, so that what is read elsewhere
+is the same to the byte.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from streamapi.errors import ProducerLost
+from streamapi.generation.event import EVENTS, Event, Failed, encode
+from streamapi.generation.kept import SHARED
+from streamapi.generation.log import Entry, Generation
+from streamapi.generation.memory_log import LogBounds
+
+_pack = msgspec.msgpack.Encoder()
+_entries = msgspec.msgpack.Decoder(list[tuple[str, bytes]])
+_generation = msgspec.msgpack.Decoder(Generation)
+_events = {kind.type: msgspec.json.Decoder(kind) for kind in EVENTS}
+_shared = {kind.type for kind in SHARED}
+
+
+class Lives(msgspec.Struct, frozen=True):
+    """For how many milliseconds keys live. A running log's keys are renewed while its writer
+    lives; what a dead writer leaves is there for as long as if it had ended."""
+
+    running: int
+    ended: int
+    generation: int
+    lease: int
+
+    @classmethod
+    def of(cls, bounds: LogBounds, lease: float) -> "Lives":
+        """The lives that go with the bounds of a log."""
+        running = max(bounds.ttl, 60.0, 4 * lease)
+        generation = running + bounds.expired_ttl
+        return cls(*(max(1, round(s * 1000)) for s in (running, bounds.ttl, generation, lease)))
+
+    @property
+    def ended_generation(self) -> int:
+        """Of a generation whose log has its ending."""
+        return self.generation - self.running + self.ended
+
+
+def pack(entries: Sequence[Entry]) -> bytes:
+    """Entries that follow each other, for one entry of a stream."""
+    return _pack.encode(
+        [(entry.event.type, entry.data or encode(entry.event)) for entry in entries]
+    )
+
+
+def unpack(n: int, data: bytes) -> list[Entry]:
+    """The entries, the first of them at `n`."""
+    return [
+        Entry(at, _events[kind].decode(json), json if kind in _shared else b"")
+        for at, (kind, json) in enumerate(_entries.decode(data), n)
+    ]
+
+
+def pack_generation(generation: Generation) -> bytes:
+    """A generation, for its key."""
+    return _pack.encode(generation)
+
+
+def unpack_generation(data: bytes) -> Generation:
+    """The generation of a key."""
+    return _generation.decode(data)
+
+
+def lost() -> Event:
+    """The ending of a log whose writer is gone."""
+    return Failed(ProducerLost("The process that wrote this answer is gone.").problem())
