@@ -10,6 +10,9 @@ import os
 from time import perf_counter
 from typing import cast
 
+CONNECT_WITHIN = 5.0
+"""Seconds for a connection: a full backlog would make the kernel try for two minutes."""
+
 END = b"0\r\n\r\n"
 WS_ENDS = (b'"type":"done"', b'"type":"failed"')
 
@@ -86,9 +89,11 @@ class Stream(asyncio.Protocol):
 async def open_stream(port: int, request: bytes, message: bytes = b"") -> Stream:
     """A stream on a new connection; its clock starts before the connection."""
     stream = Stream(request, message)
+    connect = asyncio.get_running_loop().create_connection
     try:
-        await asyncio.get_running_loop().create_connection(lambda: stream, "127.0.0.1", port)
-    except OSError:
+        async with asyncio.timeout(CONNECT_WITHIN):
+            await connect(lambda: stream, "127.0.0.1", port)
+    except OSError:  # TimeoutError is one
         stream.connection_lost(None)
     return stream
 

@@ -102,11 +102,9 @@ def _cut(it: Subject, count: int) -> Any:
 
 
 def _state(it: Subject) -> dict[str, int]:
-    return {
-        "running": _get(it, "/readyz")["running"],
-        "descriptors": descriptors(it.pid),
-        "pss_kb": pss_kb(it.pid),
-    }
+    # Descriptors first: the question itself is a connection.
+    told = {"descriptors": descriptors(it.pid), "pss_kb": pss_kb(it.pid)}
+    return {**told, "running": _get(it, "/readyz")["running"]}
 
 
 def _streamapi(upstream: Upstream, **settings: str) -> AbstractContextManager[Subject]:

@@ -137,6 +137,8 @@ async def hold(rig: Rig) -> None:
                 stream.wait_for(rig.config["pieces"])
             await asyncio.wait([stream.first for stream in some], timeout=5)
             held += some
+            if not any(stream.first.done() for stream in some):
+                break  # there is no room for more
         good = sum(not s.done.done() and s.seen() >= rig.config["pieces"] for s in held)
         print(json.dumps({"open": good, "asked": len(held)}), flush=True)
         await asyncio.to_thread(sys.stdin.readline)

@@ -19,13 +19,13 @@ from typing import Any
 from bench import plot, report
 from bench.extras import ALONE, BESIDES
 from bench.install import HERE, PEERS, Missing, install
-from bench.measures import EVERY, QUICK, Scale, subject
+from bench.measures import EVERY, QUICK, Scale, settle, subject
 from bench.proc import running
 from bench.rig import free_port
 from bench.systems import DIRECT, ROOT, SYSTEMS, System
 
 Rounds = dict[str, list[dict[str, Any]]]
-EVERY_OTHER_ROUND = ("sustained", "readers", "replay")
+EVERY_THIRD_ROUND = ("sustained", "readers", "replay")
 """What takes long."""
 
 NOT_DIRECT = ("idle", "saturated", "request", "sustained")
@@ -70,17 +70,22 @@ class Run:
         with subject(system, address) as it:
             for name, measure in measures.items():
                 if self._wanted(name, number) and not (system is DIRECT and name in NOT_DIRECT):
-                    told[name] = measure(it, self.scale)
-                    time.sleep(0.3)
+                    rest = settle(it)
+                    self._take(name, told, lambda measure=measure: measure(it, self.scale))
+                    told[name]["began_at_rest"] = rest
         if ours:
             for name, alone in ALONE.items():
                 if self._wanted(name, number):
-                    told[name] = alone(address, self.scale)
+                    self._take(name, told, lambda alone=alone: alone(address, self.scale))
+
+    def _take(self, name: str, told: dict[str, Any], measure: Callable[[], Any]) -> None:
+        began = time.monotonic()
+        told[name] = {**measure(), "took_s": round(time.monotonic() - began, 1)}
 
     def _wanted(self, name: str, number: int) -> bool:
         if name == "cycles":
             return number == 0
-        return number % 2 == 0 or name not in EVERY_OTHER_ROUND
+        return number % 3 == 0 or name not in EVERY_THIRD_ROUND
 
     def _try(self, name: str, act: Callable[[], Any]) -> None:
         try:
@@ -111,12 +116,12 @@ def main() -> int:
     run = Run(chosen, 1 if options.quick else options.rounds, QUICK if options.quick else Scale())
     run.go()
     result = report.result(run.found, run.missing, chosen, time.time() - began, options.quick)
-    text = report.markdown(result)
-    print(text)
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
     name = "quick" if options.quick or options.only else "latest"
     (folder / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    text = report.markdown(result)
+    print(text)
     (folder / f"{name}.md").write_text(text + "\n")
     (folder / f"{name}.svg").write_text(plot.svg(result))
     return 0

@@ -174,7 +174,8 @@ SYSTEMS = (
         "naive", "Quart on LangChain's astream", "plain", peer="naive", env=_told,
         command=lambda place: [
             str(PEERS / "naive/bin/hypercorn"), "bench.peers.naive_app:app", "--worker-class",
-            "uvloop", "--workers", "1", "--bind", f"127.0.0.1:{place.port}",
+            "uvloop", "--workers", "1", "--backlog", "1024",
+            "--bind", f"127.0.0.1:{place.port}",
             "--access-logfile", "-",
         ],
         ask=_post("/stream", lambda prompt: {"prompt": prompt}),
