@@ -47,12 +47,13 @@ def run(settings: Settings) -> int:
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
     async with server.emulating(settings) as emulator:
+        supervisor = Supervisor(settings, listener, emulator)
         server.banner(listener, emulated=bool(emulator))
-        return await Supervisor(settings, listener, emulator).run()
+        return await supervisor.run()
 
 
 class Supervisor:
-    """The parent: one slot for each process that serves."""
+    """The parent: one slot for each process that serves. It hears signals from the first moment."""
 
     def __init__(self, settings: Settings, listener: socket.socket, emulator: str) -> None:
         self._slots = settings.workers
@@ -67,12 +68,12 @@ class Supervisor:
         self._children: set[asyncio.subprocess.Process] = set()
         self._ending = asyncio.Event()
         self._interrupted = False
-
-    async def run(self) -> int:
-        """Keep every slot filled until a signal, then drain; returns the exit code."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._ending.set)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
+    async def run(self) -> int:
+        """Keep every slot filled until a signal, then drain; returns the exit code."""
         slots = [asyncio.create_task(self._keep()) for _ in range(self._slots)]
         await self._ending.wait()
         self._listener.close()  # else the port would stay open behind the last child
@@ -96,7 +97,9 @@ class Supervisor:
     def _tell(self, number: signal.Signals) -> None:
         for child in self._children:
             with suppress(ProcessLookupError):
-                child.send_signal(number)
+                # Not `send_signal`: it looks whether the child has ended, and so takes its exit
+                # code away from asyncio on 3.11, which then reports 255.
+                os.kill(child.pid, number)
 
     async def _keep(self) -> int:
         """Have one child after another in a slot. Returns 0 when the last one drained."""

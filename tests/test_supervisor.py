@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -58,6 +59,11 @@ async def who_answers(url: str, enough: int, without: frozenset[int] = frozenset
     return seen
 
 
+def children_of(parent: asyncio.subprocess.Process) -> set[int]:
+    """The processes that a process has started."""
+    return set(map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()))
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and is not yet buried does not."""
     try:
@@ -78,10 +84,10 @@ async def test_a_dead_child_is_replaced_and_a_signal_drains_all(redis: str) -> N
     the same, and another takes its place. SIGTERM then ends all, cleanly."""
     async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="1") as (parent, url):
         first = await who_answers(url, 2)
-        assert parent.pid not in first
+        assert first == children_of(parent)
         os.kill(next(iter(first)), signal.SIGKILL)
-        both = await who_answers(url, 1, without=frozenset(first))
-        children = (first | both) - {pid for pid in first if not alive(pid)}
+        await who_answers(url, 1, without=frozenset(first))
+        children = children_of(parent)
         assert len(children) == 2
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
             answer = await client.post("/v1/text", json={"prompt": "hello"})
@@ -97,7 +103,7 @@ async def test_a_dead_child_is_replaced_and_a_signal_drains_all(redis: str) -> N
 async def test_a_second_interrupt_does_not_wait(redis: str) -> None:
     """The first SIGINT lets streams go on; the second ends everything at once."""
     async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="60") as (parent, url):
-        children = await who_answers(url, 2)
+        children = children_of(parent)
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
             headers = {"Prefer": "respond-async"}
             assert (await client.post("/v1/text", json=HANGS, headers=headers)).status_code == 202
@@ -112,13 +118,34 @@ async def test_a_second_interrupt_does_not_wait(redis: str) -> None:
 async def test_children_do_not_outlive_their_parent(redis: str) -> None:
     """A parent that is killed cannot say so: its children notice, and drain."""
     async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="1") as (parent, url):
-        children = await who_answers(url, 2)
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            headers = {"Prefer": "respond-async"}
+            assert (await client.post("/v1/text", json=HANGS, headers=headers)).status_code == 202
+        children = children_of(parent)
         parent.kill()
         await gone(children, 1 + 2)
 
 
-async def test_children_that_cannot_live_are_given_up(redis: str) -> None:
-    """What no process can start with ends the parent too, with the sentence of the child."""
+async def test_children_that_cannot_live_are_given_up() -> None:
+    """A process that ends again and again is not replaced for ever."""
+    program = (
+        "import sys; sys.executable = 'false'; from streamapi import cli; sys.exit(cli.main())"
+    )
+    settings = {"BIND": "127.0.0.1:0", "WORKERS": "2", "REDIS_URL": "redis://127.0.0.1"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program, "serve"),
+        env={**os.environ, **{f"STREAMAPI_{name}": value for name, value in settings.items()}},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 1
+    assert b"ended 5 times within 10 s" in error
+    assert b"Traceback" not in error
+
+
+async def test_a_setting_that_children_refuse_is_a_sentence(redis: str) -> None:
+    """What no process can start with ends the parent too, as it would end one by itself."""
     process = await started(WORKERS="2", REDIS_URL=redis, DEFAULT_MODEL="gemini-9")
     _, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
