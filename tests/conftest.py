@@ -96,14 +96,14 @@ class RedisServer:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> None:
         """Start it, and wait until it answers."""
         self._process = subprocess.Popen(
             ["redis-server", "--port", f"{self.port}", "--bind", "127.0.0.1", "--save", "",
-             "--dir", f"{self._folder}", *options],
+             "--dir", f"{self.folder}", *options],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         for _ in range(500):

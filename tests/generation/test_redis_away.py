@@ -1,0 +1,290 @@
+"""A Redis that is away, in every way that it can be: what goes on, what is refused, how soon it
+heals. Each test has a server of its own to ill-treat."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from streamapi.errors import StoreUnavailable
+from streamapi.generation.event import Cancelled
+from streamapi.generation.log import Generation, Stopped, Tail
+from streamapi.generation.memory_log import LogBounds
+from streamapi.generation.redis_log import RedisLogs
+from tests.conftest import RedisServer, until
+from tests.generation.test_log_contract import DONE, hold_on, text
+from tests.generation.test_redis_races import eventually, following, held, lost, process, told
+
+WAIT = 0.3 + 0.15  # what a request may lose, and what a busy machine may add
+HEALED = 5.0
+
+Harm = Callable[[RedisServer], None]
+HARMS: dict[str, tuple[Harm, Harm]] = {
+    "refused": (lambda server: server.stop(), lambda server: server.start()),
+    "hanging": (lambda server: server.freeze(), lambda server: server.thaw()),
+    "read-only": (
+        lambda server: server.ask("REPLICAOF", "127.0.0.1", "1"),
+        lambda server: server.ask("REPLICAOF", "NO", "ONE"),
+    ),
+    "no replicas": (
+        lambda server: server.ask("CONFIG", "SET", "min-replicas-to-write", "1"),
+        lambda server: server.ask("CONFIG", "SET", "min-replicas-to-write", "0"),
+    ),
+    "out of memory": (
+        lambda server: server.ask("CONFIG", "SET", "maxmemory", "1mb"),
+        lambda server: server.ask("CONFIG", "SET", "maxmemory", "0"),
+    ),
+}
+"""How Redis goes away, and comes back."""
+
+
+@pytest.fixture
+async def server(redis_server: RedisServer) -> AsyncIterator[RedisServer]:
+    """A server that the others do not share."""
+    server = RedisServer(redis_server.folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=HARMS)
+def harm(request: pytest.FixtureRequest) -> tuple[Harm, Harm]:
+    return HARMS[request.param]
+
+
+async def refused(asking: Awaitable[Any]) -> None:
+    """It is refused, within the time that it may take."""
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await asking
+    assert time.monotonic() - began < WAIT
+
+
+async def in_time(asking: Awaitable[Any]) -> Any:
+    """It is done, within the time that it may take."""
+    began = time.monotonic()
+    answer = await asking
+    assert time.monotonic() - began < WAIT
+    return answer
+
+
+async def test_local_streams_go_on_and_it_heals(
+    server: RedisServer, harm: tuple[Harm, Harm]
+) -> None:
+    """Without Redis: what is written here is read here, in time, to its end; what needs others
+    is refused, in time. With it again: within five seconds others read all of it."""
+    hurt, mend = harm
+    async with process(server) as here, process(server) as there:
+        before = await held(here, text(2))
+        follower = await following(there, before, 2)
+        elsewhere = await held(there)
+        hurt(server)
+        await in_time(here.append(before.log, 3, [text(3)]))
+        during = await in_time(held(here, text(2)))
+        await refused(here.claim("name", during.id, 60))
+        await refused(here.find("gen_of-another"))
+        await refused(here.tail(elsewhere.log))
+        await refused(told(here, elsewhere))
+        await refused(here.hold(hold_on(elsewhere.log, "-x")))
+        await refused(here.release(elsewhere, "caller"))
+        await refused(here.stop(elsewhere.log, "caller"))
+        assert not here.available
+        assert here.failures
+        assert await in_time(here.find(during.id)) == during
+        reading = asyncio.create_task(told(here, before))
+        await in_time(here.append(before.log, 4, [text(4), DONE]))
+        written = await in_time(reading)
+        assert [entry.n for entry in written] == [1, 2, 3, 4, 5]
+
+        mend(server)
+        began = time.monotonic()
+        await until(lambda: here.available and there.available, "it is back", HEALED)
+        await eventually(lambda: _has(there, before, 5), "the ending is mirrored", HEALED)
+        await eventually(lambda: _has(there, during, 2), "what runs is mirrored", HEALED)
+        assert time.monotonic() - began < HEALED
+        assert await told(there, before) == written == await follower
+        assert await there.find(during.id) == during
+        assert await here.claim("name", during.id, 60) == during.id
+        await here.append(during.log, 3, [DONE])
+        assert await there.tail(during.log) == Tail(3, True)
+
+
+async def _has(logs: RedisLogs, generation: Generation, n: int) -> bool:
+    try:
+        return (await logs.tail(generation.log)).n >= n
+    except Exception:
+        return False
+
+
+async def test_only_the_first_waits(server: RedisServer) -> None:
+    """The circuit is open after one failure: nobody else waits for a Redis that hangs."""
+    async with process(server) as here:
+        server.freeze()
+        await refused(here.find("gen_first"))
+        began = time.monotonic()
+        for n in range(50):
+            await refused(here.find(f"gen_{n}"))
+        assert time.monotonic() - began < 0.1
+        server.thaw()
+        await until(lambda: here.available, "it is back", HEALED)
+
+
+async def test_an_ending_waits_for_redis_but_not_for_ever(server: RedisServer) -> None:
+    """An ending that was begun when Redis hung is shown after the patience, and is in Redis
+    when that is back."""
+    async with process(server) as here, process(server) as there:
+        mine = await held(here, text(2))
+        server.freeze()
+        reading = asyncio.create_task(told(here, mine))
+        began = time.monotonic()
+        ending = asyncio.create_task(here.append(mine.log, 3, [DONE]))
+        await asyncio.sleep(0.1)
+        assert not reading.done()
+        await ending
+        assert 0.2 < time.monotonic() - began < WAIT
+        assert (await in_time(reading))[-1].event == DONE
+        server.thaw()
+        await eventually(lambda: _has(there, mine, 3), "the ending is mirrored", HEALED)
+        assert await told(there, mine) == await told(here, mine)
+
+
+async def test_an_outage_longer_than_the_lease_kills_nothing(server: RedisServer) -> None:
+    """When Redis was away nobody could renew a lease: no log is taken for an orphan's."""
+    async with process(server) as here, process(server) as there:
+        mine = await held(here, text(2))
+        stopped: list[Stopped] = []
+        here.watch(mine.log, stopped.append)
+        reading = await following(there, mine, 2)
+        server.freeze()
+        await asyncio.sleep(1.2)
+        server.thaw()
+        await until(lambda: here.available and there.available, "it is back", HEALED)
+        await asyncio.sleep(0.3)
+        await here.append(mine.log, 3, [DONE])
+        assert (await reading)[-1].event == DONE
+        assert stopped == []
+
+
+async def test_cancelling_works_without_redis(server: RedisServer) -> None:
+    """Who lets go of a log that is written here stops it, by what is known here; another's
+    hold, which is known here, keeps it."""
+    async with process(server) as here, process(server) as there:
+        alone, shared = await held(here), await held(here)
+        other = hold_on(shared.log, "-b")
+        await there.hold(other)
+        stopped: list[str] = []
+        here.watch(alone.log, lambda why: stopped.append(f"alone {why}"))
+        here.watch(shared.log, lambda why: stopped.append(f"shared {why}"))
+        await asyncio.sleep(0.1)
+        server.stop()
+        await in_time(here.release(alone, "caller"))
+        await in_time(here.release(shared, "caller"))
+        assert stopped == ["alone caller"]
+        assert (await told(here, shared))[-1].event == Cancelled("caller")
+        server.start()
+        await eventually(lambda: _has(there, shared, 1), "it is mirrored again", HEALED)
+        await there.release(other, "disconnect")
+        await until(lambda: len(stopped) == 2, "the last one stops it")
+        assert stopped[1] == "shared disconnect"
+
+
+async def test_what_was_forgotten_without_redis_is_forgotten_with_it(server: RedisServer) -> None:
+    """The promise cannot be kept at once, so it is not made; it is kept all the same."""
+    async with process(server) as here, process(server) as there:
+        mine = await held(here, text(2), DONE)
+        server.freeze()
+        await refused(here.forget(mine))
+        server.thaw()
+        await until(lambda: here.available and there.available, "it is back", HEALED)
+        await eventually(lambda: _unknown(there, mine), "it is forgotten")
+        assert server.ask("KEYS", f"*{mine.log}*") == []
+
+
+async def _unknown(logs: RedisLogs, generation: Generation) -> bool:
+    return await logs.find(generation.id) is None
+
+
+async def test_a_start_without_redis_is_a_start(server: RedisServer) -> None:
+    """A process whose Redis is not there yet serves what it can, and the rest when it comes."""
+    server.stop()
+    async with process(server) as here:
+        assert not here.available
+        mine = await in_time(held(here, text(2)))
+        server.start()
+        async with process(server) as there:
+            await eventually(lambda: _has(there, mine, 2), "it is mirrored", HEALED)
+            await here.append(mine.log, 3, [DONE])
+            assert (await told(there, mine))[-1].event == DONE
+
+
+async def test_followers_outlive_a_restart(server: RedisServer) -> None:
+    """A Redis that restarts, empty: followers miss nothing of what runs."""
+    async with process(server) as here, process(server) as there:
+        mine = await held(here, text(2))
+        reading = await following(there, mine, 2)
+        server.stop()
+        server.start()
+        for n in range(3, 30):
+            await here.append(mine.log, n, [text(n)])
+            await asyncio.sleep(0.03)
+        await here.append(mine.log, 30, [DONE])
+        assert [entry.n for entry in await reading] == list(range(1, 31))
+
+
+async def test_a_writer_that_dies_with_redis_is_noticed(server: RedisServer) -> None:
+    """Followers of a log that went with both are told, though later."""
+    async with process(server) as there:
+        async with process(server) as here:
+            mine = await held(here, text(2))
+            reading = await following(there, mine, 2)
+            server.stop()
+        server.start()
+        assert lost((await reading)[-1])
+
+
+async def test_loading_is_away(server: RedisServer) -> None:
+    """A Redis that reads its data from disk refuses everything meanwhile; then it is there."""
+    server.stop()
+    server.start("--enable-debug-command", "yes")
+    for _ in range(3):
+        server.ask("DEBUG", "POPULATE", "20000", "filler")
+    server.ask("CONFIG", "SET", "key-load-delay", "50")
+    async with process(server) as here:
+        mine = await held(here, text(2))
+        reloading = asyncio.get_running_loop().run_in_executor(None, _reload, server)
+        await until(lambda: not here.available, "it is loading")
+        await in_time(here.append(mine.log, 3, [text(3)]))
+        await refused(here.claim("name", mine.id, 60))
+        await reloading
+        await until(lambda: here.available, "it has loaded", HEALED)
+        assert await here.claim("name", mine.id, 60) == mine.id
+
+
+def _reload(server: RedisServer) -> None:
+    server.ask("DEBUG", "RELOAD")
+
+
+async def test_a_server_that_forgot_its_scripts_is_told_again(server: RedisServer) -> None:
+    """Nobody notices."""
+    async with process(server) as here, process(server) as there:
+        mine = await held(here, text(2))
+        server.ask("SCRIPT", "FLUSH")
+        assert await there.find(mine.id) == mine
+        await here.append(mine.log, 3, [DONE])
+        assert await there.tail(mine.log) == Tail(3, True)
+        assert here.failures == there.failures == 0
+
+
+async def test_a_log_without_room_breaks_off_for_its_readers(server: RedisServer) -> None:
+    """A process that has no room for a copy says so to who reads it; the log goes on."""
+    small = LogBounds(max_total_bytes=3000)
+    async with process(server) as here, process(server, small) as there:
+        mine = await held(here, text(2))
+        reading = await following(there, mine, 2)
+        await here.append(mine.log, 3, [text(n) for n in range(3, 40)])
+        with pytest.raises(Exception, match="memory"):
+            await reading
+        await here.append(mine.log, 40, [DONE])
+        assert (await here.tail(mine.log)).ended

@@ -1,0 +1,483 @@
+"""Two processes and one Redis: what may happen at once, and what must come of it.
+
+Each "process" is a `RedisLogs` of its own on the same server; nothing but Redis is between them.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from streamapi.errors import ProducerLost
+from streamapi.generation.event import Cancelled, Delta, Event, Failed
+from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
+from streamapi.generation.memory_log import LogBounds
+from streamapi.generation.redis_log import RedisLogs
+from tests.conftest import RedisServer, until
+from tests.generation.test_log_contract import DONE, FAILED, START, fresh, hold_on, text
+
+TICK, LEASE = 0.02, 0.6
+
+
+@asynccontextmanager
+async def process(server: RedisServer, bounds: LogBounds | None = None) -> AsyncIterator[RedisLogs]:
+    """One process's logs."""
+    logs = RedisLogs(server.url, bounds, tick=TICK, lease=LEASE, prefix="races:")
+    await logs.start()
+    try:
+        yield logs
+    finally:
+        await logs.aclose()
+
+
+Pair = tuple[RedisLogs, RedisLogs]
+
+
+@pytest.fixture
+async def pair(redis_server: RedisServer) -> AsyncIterator[Pair]:
+    """The process that writes, and one that reads."""
+    async with process(redis_server) as here, process(redis_server) as there:
+        yield here, there
+
+
+async def kill(logs: RedisLogs) -> None:
+    """End a process's tasks as a signal would: nothing is tidied up."""
+    for task in logs._tasks:
+        task.cancel()
+    await asyncio.gather(*logs._tasks, return_exceptions=True)
+
+
+async def held(logs: RedisLogs, *more: Event) -> Generation:
+    """A generation on a log of its own."""
+    log = fresh()
+    await logs.append(log, 1, [START])
+    if more:
+        await logs.append(log, 2, more)
+    generation = hold_on(log, owner="someone")
+    await logs.hold(generation)
+    return generation
+
+
+async def told(logs: RedisLogs, generation: Generation, after: int = 0) -> list[Entry]:
+    """What a reader of a generation sees behind a cursor, to its end."""
+    async with asyncio.timeout(10):
+        batches = logs.read(generation.log, after, hold=generation.id)
+        return [entry async for batch in batches for entry in batch]
+
+
+async def following(logs: RedisLogs, generation: Generation, n: int) -> asyncio.Task[list[Entry]]:
+    """A reader that has come as far as `n`, and goes on to the end."""
+    seen: list[Entry] = []
+
+    async def read() -> list[Entry]:
+        async for batch in logs.read(generation.log, hold=generation.id):
+            seen.extend(batch)
+        return seen
+
+    task = asyncio.create_task(read())
+    await until(lambda: len(seen) >= n or task.done(), f"{n} events have come")
+    return task
+
+
+async def eventually(true: Callable[[], Awaitable[Any]], what: str, seconds: float = 5.0) -> None:
+    """Wait until something that must be asked for is so."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not await true():
+        assert asyncio.get_running_loop().time() < end, f"waited in vain until {what}"
+        await asyncio.sleep(0.01)
+
+
+def lost(entry: Entry) -> bool:
+    """Whether it says that the writer is gone."""
+    return isinstance(entry.event, Failed) and entry.event.problem.code == ProducerLost.code
+
+
+async def stall(logs: RedisLogs) -> None:
+    """Keep a process from doing anything until it is `resumed`: as if it were swapped out."""
+    await kill(logs)
+
+
+async def resume(logs: RedisLogs) -> None:
+    """Let it go on."""
+    logs._lane.tried.clear()
+    await logs.start()
+
+
+# One writes, another follows.
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_log_is_followed_from_any_position(pair: Pair, seed: int) -> None:
+    """Readers on another process, cut at any time: the same bytes, no event twice or never."""
+    here, there = pair
+    chance = random.Random(seed)
+    mine = await held(here)
+    last = 60
+
+    async def write() -> None:
+        n = 2
+        while n < last:
+            size = min(chance.randint(1, 5), last - n)
+            await here.append(mine.log, n, [text(m) for m in range(n, n + size)])
+            n += size
+            await asyncio.sleep(chance.choice((0, 0.001, 0.01, 0.03)))
+        await here.append(mine.log, last, [DONE])
+
+    async def follow(at: int) -> tuple[int, list[Entry]]:
+        start, seen = at, list[Entry]()
+        while at < last:
+            async with aclosing(there.read(mine.log, at)) as batches:
+                async for batch in batches:
+                    seen += batch
+                    at = batch[-1].n
+                    if chance.random() < 0.3:
+                        break
+            await asyncio.sleep(chance.choice((0, 0, 0.02)))
+        return start, seen
+
+    async with asyncio.timeout(10):
+        followers = [asyncio.create_task(follow(chance.randint(0, last - 1))) for _ in range(12)]
+        await write()
+        written = await told(here, mine)
+        for start, seen in await asyncio.gather(*followers):
+            assert seen == written[start:]
+
+
+async def test_an_ending_is_in_redis_before_anybody_sees_it(pair: Pair) -> None:
+    """Whoever has seen the ending finds it on every process."""
+    here, there = pair
+    for _ in range(20):
+        mine = await held(here, text(2))
+        reading = asyncio.create_task(told(here, mine))
+        await asyncio.sleep(0)
+        await here.append(mine.log, 3, [DONE])
+        await reading
+        assert await there.tail(mine.log) == Tail(3, True)
+
+
+async def test_what_was_held_is_found_elsewhere_at_once(pair: Pair) -> None:
+    """An id that a client has been given works on every process, from then on."""
+    here, there = pair
+    for _ in range(20):
+        mine = await held(here)
+        assert await there.find(mine.id) == mine
+        assert (await there.tail(mine.log)).n == 1
+
+
+async def test_a_finished_log_outlives_its_process(redis_server: RedisServer) -> None:
+    """A process that ends in peace leaves its finished logs to others."""
+    async with process(redis_server) as there:
+        async with process(redis_server) as here:
+            mine = await held(here, text(2), DONE)
+            written = await told(here, mine)
+        assert await told(there, mine) == written
+        assert await told(there, mine, after=2) == written[2:]
+
+
+# A writer that dies, stalls, or only seems to.
+
+
+async def test_a_killed_writer_is_noticed(redis_server: RedisServer) -> None:
+    """Within the lease and a second, followers of a dead writer's log are told; and who comes
+    later, with any cursor."""
+    async with process(redis_server) as here, process(redis_server) as there:
+        mine = await held(here, text(2))
+        reading = await following(there, mine, 2)
+        await kill(here)
+        began = asyncio.get_running_loop().time()
+        seen = await reading
+        assert asyncio.get_running_loop().time() - began < LEASE + 1
+        assert [entry.n for entry in seen] == [1, 2, 3]
+        assert lost(seen[-1])
+        assert await told(there, mine) == seen
+        assert await there.tail(mine.log) == Tail(3, True)
+
+
+async def test_a_cursor_beyond_the_mirror_of_a_dead_writer(redis_server: RedisServer) -> None:
+    """What a dead writer showed, but did not mirror, is lost: its reader is told so."""
+    async with process(redis_server) as here, process(redis_server) as there:
+        mine = await held(here)
+        await kill(here)
+        await here.append(mine.log, 2, [text(2), text(3), text(4)])
+        assert len(await _now(here, mine)) == 4
+        [entry] = await told(there, mine, after=4)
+        assert lost(entry)
+        assert entry.n == 5
+
+
+async def _now(logs: RedisLogs, generation: Generation) -> list[Entry]:
+    async with aclosing(logs.read(generation.log)) as batches:
+        return list(await anext(batches))
+
+
+async def test_a_writer_that_wakes_behind_anothers_ending_is_stopped(pair: Pair) -> None:
+    """Taken for dead, a stalled writer writes nothing behind the ending, and is stopped; its own
+    readers get no clean end either."""
+    here, there = pair
+    mine = await held(here, text(2))
+    stopped: list[Stopped] = []
+    here.watch(mine.log, stopped.append)
+    await stall(here)
+    await here.append(mine.log, 3, [text(3), text(4)])
+    ended = await told(there, mine)
+    assert lost(ended[-1])
+    reading = asyncio.create_task(told(here, mine))
+    await resume(here)
+    await until(lambda: stopped, "the writer is stopped")
+    assert stopped == ["shutdown"]
+    for event in (text(5), DONE):
+        with pytest.raises(Conflict):
+            await here.append(mine.log, 5, [event])
+    assert lost((await reading)[-1])
+    assert await told(there, mine) == ended
+
+
+async def test_an_ending_behind_anothers_ending_is_a_conflict(pair: Pair) -> None:
+    """A stalled writer that wakes with its `done` in hand does not show it to anyone."""
+    here, there = pair
+    mine = await held(here, text(2))
+    await stall(here)
+    ended = await told(there, mine)
+    here._lane.available = True  # it does not know yet that it was away
+    ending = asyncio.create_task(here.append(mine.log, 3, [DONE]))
+    await asyncio.sleep(0)
+    here._lane.available = False
+    await resume(here)
+    with pytest.raises(Conflict):
+        await ending
+    assert lost((await told(here, mine))[-1])
+    assert await told(there, mine) == ended
+
+
+async def test_a_lease_that_expires_unnoticed_changes_nothing(pair: Pair) -> None:
+    """A writer that was only slow, and that nobody asked about meanwhile, goes on."""
+    here, there = pair
+    mine = await held(here, text(2))
+    await stall(here)
+    await asyncio.sleep(LEASE + 0.1)
+    await resume(here)
+    reading = asyncio.create_task(told(there, mine))
+    await here.append(mine.log, 3, [text(3)])
+    await here.append(mine.log, 4, [DONE])
+    assert [entry.event for entry in await reading] == [START, text(2), text(3), DONE]
+
+
+async def test_a_silent_writer_is_not_taken_for_dead(pair: Pair) -> None:
+    """A model may think for longer than a lease."""
+    here, there = pair
+    mine = await held(here, text(2))
+    reading = asyncio.create_task(told(there, mine))
+    await asyncio.sleep(LEASE * 2)
+    await here.append(mine.log, 3, [DONE])
+    assert [entry.event for entry in await reading] == [START, text(2), DONE]
+
+
+# Redis, emptied.
+
+
+async def test_a_running_log_survives_an_emptied_redis(
+    pair: Pair, redis_server: RedisServer
+) -> None:
+    """What runs is mirrored again from its start: who follows misses nothing, who comes finds
+    it, holds and marks are there."""
+    here, there = pair
+    mine = await held(here, text(2))
+    other = Generation(**{**_fields(mine), "id": f"{mine.id}-b"})
+    await there.hold(other)
+    reading = await following(there, mine, 2)
+    redis_server.ask("FLUSHALL")
+    await here.append(mine.log, 3, [text(3)])
+    await eventually(lambda: _found(there, other), "its holds are known again")
+    await there.release(other, "caller")
+    assert [entry.event.type for entry in await told(there, other)][-1] == "cancelled"
+    await here.append(mine.log, 4, [text(4), DONE])
+    events = [START, text(2), text(3), text(4), DONE]
+    assert [entry.event for entry in await reading] == events
+    assert [entry.event for entry in await told(there, mine)] == events
+
+
+async def test_a_silent_log_survives_an_emptied_redis(
+    pair: Pair, redis_server: RedisServer
+) -> None:
+    """It need not say anything to be mirrored again."""
+    here, there = pair
+    mine = await held(here, text(2))
+    redis_server.ask("FLUSHALL")
+    await eventually(lambda: _found(there, mine), "it is there again", LEASE + 1)
+    assert len(await _now(there, mine)) == 2
+
+
+async def test_a_lost_log_of_a_dead_writer_is_no_silence(redis_server: RedisServer) -> None:
+    """Redis emptied and the writer dead: followers are told, who comes later finds nothing."""
+    async with process(redis_server) as here, process(redis_server) as there:
+        mine = await held(here, text(2))
+        reading = await following(there, mine, 2)
+        await kill(here)
+        redis_server.ask("FLUSHALL")
+        assert lost((await reading)[-1])
+        with pytest.raises(LogGone):
+            await told(there, mine)
+
+
+async def _found(logs: RedisLogs, generation: Generation) -> bool:
+    try:
+        await logs.tail(generation.log)
+    except LogGone:
+        return False
+    return await logs.find(generation.id) is not None
+
+
+def _fields(generation: Generation) -> dict[str, Any]:
+    return {name: getattr(generation, name) for name in generation.__struct_fields__}
+
+
+# Claims.
+
+
+async def test_of_claims_on_two_processes_one_wins(pair: Pair) -> None:
+    """Forty claim one name at once, on two processes: all learn the same winner."""
+    mine = [(logs, await held(logs)) for logs in pair * 20]
+    name = mine[0][1].id
+    won = await asyncio.gather(*(logs.claim(name, it.id, 60) for logs, it in mine))
+    assert len(set(won)) == 1
+
+
+async def test_a_claim_on_a_log_that_just_failed_is_replaced_once(pair: Pair) -> None:
+    """Many see the failure and replace it at once, on two processes: one leads."""
+    failed = await held(pair[0], FAILED)
+    assert await pair[0].claim(failed.id, failed.id, 60) == failed.id
+    mine = [(logs, await held(logs)) for logs in pair * 10]
+    won = await asyncio.gather(
+        *(logs.claim(failed.id, it.id, 60, replaces=failed.id) for logs, it in mine)
+    )
+    assert len(set(won)) == 1
+    assert won[0] != failed.id
+
+
+async def test_a_follower_joins_the_log_of_another_process(pair: Pair) -> None:
+    """A generation that moves to another's log gives up its own, which goes."""
+    here, there = pair
+    leader, mine = await held(here, text(2)), await held(there)
+    moved = Generation(**{**_fields(mine), "log": leader.log, "cache": "collapsed"})
+    await there.hold(moved)
+    assert await here.find(mine.id) == moved == await there.find(mine.id)
+    with pytest.raises(LogGone):
+        await here.tail(mine.log)
+    with pytest.raises(LogGone):
+        await there.tail(mine.log)
+    reading = asyncio.create_task(told(there, moved))
+    await here.append(leader.log, 3, [DONE])
+    assert [entry.event for entry in await reading] == [START, text(2), DONE]
+
+
+# Stop, release and forget from elsewhere.
+
+
+async def test_stop_and_the_last_release_travel(pair: Pair) -> None:
+    """The writer is told by another process; whoever would join then is refused."""
+    here, there = pair
+    for by_release in (True, False):
+        mine = await held(here, text(2))
+        stopped: list[Stopped] = []
+        here.watch(mine.log, stopped.append)
+        if by_release:
+            await there.release(mine, "disconnect")
+        else:
+            await there.stop(mine.log, "disconnect")
+        with pytest.raises(Conflict):
+            await there.hold(hold_on(mine.log, "late"))
+        await until(lambda stopped=stopped: stopped, "the writer is told")  # type: ignore[misc]
+        assert stopped == ["disconnect"]
+        await here.append(mine.log, 3, [Cancelled("disconnect")])
+        assert (await told(there, mine))[-1].event == Cancelled("disconnect")
+
+
+@pytest.mark.parametrize("by", ["here", "there"])
+async def test_who_lets_go_of_a_shared_log_is_told_everywhere(pair: Pair, by: str) -> None:
+    """A release on any process ends that generation for its readers on all of them, at the same
+    place; the log goes on for the other."""
+    here, there = pair
+    mine = await held(here, text(2))
+    other = hold_on(mine.log, "-b", owner="someone")
+    await there.hold(other)
+    stopped: list[Stopped] = []
+    here.watch(mine.log, stopped.append)
+    readers = [asyncio.create_task(told(logs, other)) for logs in pair]
+    staying = [asyncio.create_task(told(logs, mine)) for logs in pair]
+    await asyncio.sleep(0.05)
+    await (here if by == "here" else there).release(other, "caller")
+    endings = await asyncio.gather(*readers)
+    assert endings[0] == endings[1]
+    assert endings[0][-1].event == Cancelled("caller")
+    await here.append(mine.log, 3, [text(3), DONE])
+    for seen in await asyncio.gather(*staying):
+        assert seen[-1].event == DONE
+    assert stopped == []
+    for logs in pair:
+        assert await told(logs, other) == endings[0]
+        assert await logs.tail(mine.log, other.id) == Tail(3, True)
+
+
+async def test_the_last_of_two_processes_to_let_go_stops(pair: Pair) -> None:
+    """The writer's own hold may be the first to go."""
+    here, there = pair
+    mine = await held(here)
+    other = hold_on(mine.log, "-b")
+    await there.hold(other)
+    stopped: list[Stopped] = []
+    here.watch(mine.log, stopped.append)
+    await here.release(mine, "caller")
+    await asyncio.sleep(0.05)
+    assert stopped == []
+    await there.release(other, "disconnect")
+    await until(lambda: stopped, "the writer is told")
+    assert stopped == ["disconnect"]
+
+
+async def test_forgotten_elsewhere_is_forgotten_here(pair: Pair) -> None:
+    """A generation that another process forgets is gone from the process that wrote it, and
+    from one that had read it."""
+    here, there = pair
+    for forgetting, other in (pair, (there, here)):
+        mine = await held(here, text(2), DONE)
+        assert await told(there, mine) == await told(here, mine)
+        await forgetting.forget(mine)
+        assert not await _found(forgetting, mine)
+        await eventually(lambda mine=mine, other=other: _gone(other, mine), "it is gone")  # type: ignore[misc]
+        with pytest.raises(LogGone):
+            await told(there, mine)
+
+
+async def _gone(logs: RedisLogs, generation: Generation) -> bool:
+    return await logs.find(generation.id) is None and not await _found(logs, generation)
+
+
+# Bounds.
+
+
+async def test_no_key_lives_for_ever(redis_server: RedisServer) -> None:
+    """Whatever was done, every key has a time to live; of what was forgotten none is left."""
+    redis_server.ask("FLUSHALL")
+    async with process(redis_server) as here, process(redis_server) as there:
+        for more in ((), (text(2),), (text(2), DONE), (FAILED,)):
+            mine = await held(here, *more)
+            other = hold_on(mine.log, "-b")
+            await there.hold(other)
+            await there.claim(mine.log, mine.id, 60)
+            await told(there, mine) if DONE in more else None
+            await there.release(other, "caller")
+            await there.stop(mine.log, "caller")
+        await there.forget(await held(here, Delta("secret", "text"), DONE))
+        await asyncio.sleep(0.1)
+        assert _immortal(redis_server) == []
+        await kill(there)
+    assert _immortal(redis_server) == []
+
+
+def _immortal(server: RedisServer) -> list[bytes]:
+    keys = server.ask("KEYS", "*")
+    assert len(keys) > 10
+    return [key for key in keys if server.ask("PTTL", key) < 0]
