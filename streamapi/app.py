@@ -156,9 +156,11 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         max_events=settings.log_max_events,
         max_logs=settings.max_logs,
         max_total_bytes=settings.logs_max_bytes,
+        max_generations=max(50_000, 5 * settings.max_logs),
     )
     patience = Patience(
         attempts=settings.retry_attempts,
+        output=settings.log_max_bytes,
         backoff=settings.retry_backoff,
         attempt=settings.attempt_timeout,
         first_content=settings.first_content_timeout,

@@ -139,11 +139,16 @@ class Settings(BaseSettings):
     cors_origins: Commas = Field(
         (), description="Origins whose pages may ask, besides our own. Commas between; `*` for all."
     )
+    allowed_hosts: Commas = Field(
+        (),
+        description="Names that a request's `Host` may have. Empty: loopback's on a loopback "
+        "address, else any; `*`: any.",
+    )
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Of the log lines on stdout."
     )
 
-    @field_validator("fallback_models", "cors_origins", mode="before")
+    @field_validator("fallback_models", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -43,7 +43,8 @@ MAY_IMPORT = {
     "api": BELOW_API,
     "app": {*BELOW_API, "api"},
     "server": {*BELOW_API, "api", "app", "emulator"},
-    "cli": {"app", "emulator", "server", "settings"},
+    "supervisor": {"emulator", "server", "settings", "telemetry"},
+    "cli": {"app", "emulator", "server", "settings", "supervisor"},
     "__init__": {"app", "settings"},
 }
 """Which of our packages a package may import, besides itself: one way, from the heart outwards."""

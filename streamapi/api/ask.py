@@ -8,7 +8,7 @@ from quart import request
 
 from streamapi.api.body import validate
 from streamapi.api.services import Services
-from streamapi.errors import InvalidHeader
+from streamapi.errors import FieldError, InvalidHeader, InvalidRequest
 from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import encode
 from streamapi.generation.log import Generation, OnDisconnect
@@ -18,6 +18,7 @@ OWN = frozenset({"model", "metadata", "on_disconnect", "cache"})
 """Fields on which an answer does not depend (the model counts under the name that serves it)."""
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+WHAT_A_KEY_IS = "must have 1 to 255 visible ASCII characters"
 
 
 async def start(
@@ -36,6 +37,9 @@ async def start(
     settings = parts.settings
     model = asked.model or (settings.fast_model if task.fast else settings.default_model)
     cards = [parts.catalogue.serving(model)]
+    if (asked.max_output_tokens or 0) > cards[0].output_tokens:
+        bound = FieldError(f"{cards[0].id} gives {cards[0].output_tokens:,}", "/max_output_tokens")
+        raise InvalidRequest("Wrong: /max_output_tokens.", errors=(bound,))
     for name in settings.fallback_models:
         card = parts.catalogue.serving(name)
         if card not in cards:
@@ -60,15 +64,19 @@ async def start(
 
 
 def idempotency_key(value: str | None) -> str | None:
-    """The value as an idempotency key: 1 to 255 visible ASCII characters."""
+    """The value of a parameter as an idempotency key. Raises `InvalidRequest`."""
     if value is not None and not IDEMPOTENCY_KEY.fullmatch(value):
-        raise InvalidHeader("An idempotency key has 1 to 255 visible ASCII characters.")
+        error = FieldError(WHAT_A_KEY_IS, "/idempotency_key")
+        raise InvalidRequest("Wrong: /idempotency_key.", errors=(error,))
     return value
 
 
 def idempotency_header() -> str | None:
-    """The `Idempotency-Key` of the current request."""
-    return idempotency_key(request.headers.get("Idempotency-Key"))
+    """The `Idempotency-Key` of the current request. Raises `InvalidHeader`."""
+    value = request.headers.get("Idempotency-Key")
+    if value is not None and not IDEMPOTENCY_KEY.fullmatch(value):
+        raise InvalidHeader(f"The Idempotency-Key {WHAT_A_KEY_IS}.")
+    return value
 
 
 def _canonical(task: Task[Any], asked: TaskRequest, without: frozenset[str]) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 from quart_rate_limiter import rate_exempt
 
 from streamapi.api import sse
@@ -64,6 +64,8 @@ async def resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Respo
     generation_id, after = cursor
     generation = await parts.generations.find(caller(), generation_id)
     tail = await parts.generations.tail(generation)
+    if request.method == "HEAD":  # a HEAD would follow the stream to its end, and send nothing
+        return Response(b"", headers={**sse.HEADERS, **headers(generation)})
     if tail.ended and after == tail.n:
         return Response(b"", status=204, headers=headers(generation))
     frames = sse.stream(parts, generation, request_id(), after=after, ping=ping)

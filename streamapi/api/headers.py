@@ -1,18 +1,13 @@
-"""What every response carries, and which pages may ask.
-
-CORS is quart-cors's, with the origins of the settings. It refuses sockets without an `Origin`,
-which every program but a browser opens, so their origin is checked here by hand.
-"""
+"""What every response carries, and CORS for the pages that may ask (quart-cors)."""
 
 import re
 import secrets
-from urllib.parse import urlsplit
+from typing import Any
 
-from quart import Quart, Response, g, request, websocket
+from quart import Quart, Response, g, has_request_context, request, websocket
 from quart_cors import cors, cors_exempt  # noqa: F401  (sockets are exempted where they are)
-from werkzeug.datastructures import Headers
 
-from streamapi.errors import OriginNotAllowed
+from streamapi.api import origins
 from streamapi.settings import Settings
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -43,11 +38,12 @@ def register(app: Quart, settings: Settings) -> None:
     async def name_request() -> None:
         g.request_id = _sane(request.headers.get("X-Request-Id"))
         if request.path.startswith("/v1/") and request.method != "OPTIONS":
-            _check_origin(settings, request.headers)
+            origins.check(settings, request.headers)
 
     app.before_request(name_request)
     app.before_websocket(_name_socket)
     app.after_request(_finish)
+    app.after_websocket(_finish_refusal)  # type: ignore[type-var]  # None is an accepted socket
     if settings.cors_origins:
         cors(
             app,
@@ -57,24 +53,6 @@ def register(app: Quart, settings: Settings) -> None:
             expose_headers=EXPOSED,
             max_age=600,
         )
-
-
-def check_socket_origin(settings: Settings) -> None:
-    """Raise `OriginNotAllowed` for a socket that a page of another site opens. Browsers do not
-    hold sockets to CORS, so the server must (RFC 6455, section 10.2)."""
-    _check_origin(settings, websocket.headers)
-
-
-def _check_origin(settings: Settings, headers: Headers) -> None:
-    """Only pages of our own and of the allowed origins may ask. An image tag of another site
-    sends no Origin, but says `Sec-Fetch-Site` (W3C Fetch Metadata); programs send neither."""
-    origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
-    if site in ("same-origin", "none") or (origin is None and site is None):
-        return
-    if origin is not None and ("*" in settings.cors_origins or origin in settings.cors_origins):
-        return
-    if origin is None or site is not None or urlsplit(origin).netloc != headers.get("Host"):
-        raise OriginNotAllowed("A page of this origin may not ask here.")
 
 
 async def _name_socket() -> None:
@@ -88,7 +66,14 @@ def _sane(given: str | None) -> str:
     return f"req_{secrets.token_urlsafe(12)}"
 
 
+async def _finish_refusal(response: Response | None) -> Response | None:
+    return None if response is None else await _finish(response)
+
+
 async def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id") or _sane(None)
+    # The access log reads this when Hypercorn has no response to show: the client left.
+    scope: Any = (request if has_request_context() else websocket).scope
+    scope["streamapi.response"] = (response.status_code, response.headers)
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -32,7 +32,9 @@ class AtomicRateLimiter(RateLimiter):
 
     async def _before_request(self) -> None:
         view = current_app.view_functions.get(request.endpoint or "")
-        if view is None or (getattr(view, "resumes", False) and sse.cursor() is not None):
+        if view is None or request.method == "OPTIONS":
+            return  # a preflight asks for nothing yet
+        if getattr(view, "resumes", False) and sse.cursor() is not None:
             return
         blueprint = current_app.blueprints.get(request.blueprint or "")
         for limit in self._get_limits_for_view_function(view, blueprint):

@@ -69,6 +69,15 @@ def understand(value: dict[str, Any]) -> Messages:
     return message
 
 
+def known_ref(value: dict[str, Any]) -> Ref | None:
+    """The `ref` of a message that may be wrong otherwise, if that is one."""
+    try:
+        ref: Ref | None = msgspec.convert(value.get("ref"), Ref | None)
+    except msgspec.ValidationError:
+        return None
+    return ref
+
+
 def event_frame(generation: Generation, entry: Entry, request_id: str, ref: Ref | None) -> str:
     """An event, as Server-Sent Events have it, with its generation and number; `start` also has
     the client's `ref` and the cache status."""

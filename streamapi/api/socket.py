@@ -16,9 +16,8 @@ import msgspec
 from quart import Blueprint, websocket
 from quart_cors import cors_exempt
 
-from streamapi.api import body, limits
+from streamapi.api import body, limits, origins
 from streamapi.api.ask import idempotency_key, start
-from streamapi.api.headers import check_socket_origin
 from streamapi.api.messages import (
     CancelMessage,
     Messages,
@@ -28,6 +27,7 @@ from streamapi.api.messages import (
     StartMessage,
     error_frame,
     event_frame,
+    known_ref,
     ping_frame,
     pong_frame,
     understand,
@@ -54,9 +54,12 @@ def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
         @cors_exempt
         async def talk() -> None:
             parts = services()
-            check_socket_origin(parts.settings)
+            origins.check(parts.settings, websocket.headers)
             asked = websocket.requested_subprotocols
-            await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in asked else None)
+            await websocket.accept(
+                headers={"X-Request-Id": request_id()},
+                subprotocol=SUBPROTOCOL if SUBPROTOCOL in asked else None,
+            )
             await Conversation(parts, task).run()
 
         return talk
@@ -77,6 +80,7 @@ class Conversation:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._main = asyncio.current_task()
         self._leaving = False
+        self._busy = 0.0  # when something was last said, or last ran
         self._stall = Stall(parts.settings.send_timeout)
 
     def goodbye(self) -> None:
@@ -104,16 +108,20 @@ class Conversation:
                 await asyncio.wait(self._following.values())
 
     async def _listen(self) -> None:
-        idle = self._parts.settings.socket_idle_timeout
+        now, idle = asyncio.get_running_loop().time, self._parts.settings.socket_idle_timeout
+        self._busy = now()
         while True:
             try:
-                async with asyncio.timeout(idle):
+                async with asyncio.timeout_at(self._busy + idle):
                     message = await websocket.receive()
             except TimeoutError:
                 if self._following:
+                    self._busy = now()
+                if now() < self._busy + idle:
                     continue
                 await websocket.close(IDLE)
                 return
+            self._busy = now()
             await self._hear(message)
 
     async def _hear(self, text: str | bytes) -> None:
@@ -123,7 +131,7 @@ class Conversation:
             if isinstance(text, bytes):
                 raise InvalidRequest("Messages are text frames.")
             value = body.decode_object(text)
-            ref = value.get("ref") if isinstance(value.get("ref"), str | int) else None
+            ref = known_ref(value)
             await self._do(understand(value))
         except StreamapiError as error:
             await self._refuse(ref, error)
@@ -177,6 +185,7 @@ class Conversation:
             asyncio.get_running_loop().call_soon(earlier.cancel)
 
     def _left(self, generation_id: str, follower: "asyncio.Task[None]") -> None:
+        self._busy = asyncio.get_running_loop().time()
         if self._following.get(generation_id) is follower:
             del self._following[generation_id]
 

@@ -9,8 +9,9 @@ from quart import Quart
 from quart.asgi import ASGIWebsocketConnection
 from wsproto.extensions import PerMessageDeflate
 
-QUEUE = 64
-"""Messages that wait to be read; beyond it the connection is not read from."""
+QUEUE = 2
+"""Messages that wait to be read; beyond it the connection is not read from. Each may have
+`MAX_BODY_BYTES`, and Hypercorn holds `max_app_queue_size` more (`hypercorn.toml`)."""
 
 
 class _NoDeflate(PerMessageDeflate):

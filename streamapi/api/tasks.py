@@ -58,7 +58,7 @@ async def answer_json(task: Task[Any]) -> Response:
         outlives_reader=later,
     )
     if later:
-        return _accepted(generation)
+        return _accepted(generation, fold(await parts.generations.events(generation)))
     batches = parts.generations.read(generation)
     folded = fold([entry.event async for batch in batches for entry in batch])
     if isinstance(folded.ending, Failed):
@@ -100,10 +100,9 @@ async def _stream(
     return await sse.respond(generation, until_we_leave(parts, frames))
 
 
-def _accepted(generation: Generation) -> Response:
+def _accepted(generation: Generation, so_far: Fold) -> Response:
     place = f"/v1/generations/{generation.id}"
-    running = answer(generation, Fold("running", None, None), request_id())
-    body = encode({**running, "events": f"{place}/events"})
+    body = encode({**answer(generation, so_far, request_id()), "events": f"{place}/events"})
     response = Response(body, status=202, content_type="application/json")
     response.headers.update(headers(generation))
     response.headers["Location"] = place

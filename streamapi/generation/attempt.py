@@ -4,7 +4,7 @@ An attempt that fails before its first content leaves nothing behind, so another
 place; each has a parser of its own.
 """
 
-from streamapi.errors import ContentBlocked, UpstreamUnavailable
+from streamapi.errors import ContentBlocked, OutputTooLarge, UpstreamUnavailable
 from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
 from streamapi.generation.model import Chunk, Model, Parser, Prompt
 
@@ -13,7 +13,7 @@ class Attempt:
     """`first` is the content that opened the gate; `finish` is set once the model has said
     that it finished; `usage` is the latest that it told."""
 
-    def __init__(self, model: Model, prompt: Prompt, parser: Parser) -> None:
+    def __init__(self, model: Model, prompt: Prompt, parser: Parser, most: int) -> None:
         self.parser = parser
         self.stream = model.stream(prompt)
         self.served = Served(model.name, model.dropped(prompt))
@@ -21,7 +21,8 @@ class Attempt:
         self.finish: FinishReason | None = None
         self.first: list[Event] = []
         self._include_thoughts = prompt.include_thoughts
-        self._said_nothing = True
+        self._said = 0
+        self._most = most
         self._flushed = False
 
     async def open(self) -> None:
@@ -33,7 +34,7 @@ class Attempt:
                 return
         if self.finish is None:
             raise UpstreamUnavailable("The model's stream ended before it had said anything.")
-        if self.finish == "stop" and self._said_nothing:
+        if self.finish == "stop" and self._said == 0:
             raise UpstreamUnavailable("The model answered with nothing.")
         self.first = self.flush()
         if not self.first:
@@ -55,7 +56,9 @@ class Attempt:
         if chunk.thought and self._include_thoughts:
             events.append(Delta(chunk.thought, "thought"))
         if chunk.text:
-            self._said_nothing = False
+            self._said += len(chunk.text)
+            if self._said > self._most:
+                raise OutputTooLarge(f"An answer may have {self._most:,} characters.")
             events += self.parser.feed(chunk.text)
         return events
 

@@ -93,8 +93,9 @@ class Logs(Protocol):
     async def claim(
         self, name: str, generation: str, ttl: float, replaces: str | None = None
     ) -> str:
-        """Point `name` at a held generation, unless it points at another already (which has its
-        log still, and is not `replaces`). Returns the generation it points at now."""
+        """Point `name` at a held generation for `ttl` seconds, unless it points at another already
+        (and not at `replaces`). Returns the generation it points at now: its log may have gone,
+        the promise of the name has not."""
 
     async def hold(self, generation: Generation) -> None:
         """Hold the generation's log, and remember the generation for a while after it. A

@@ -56,15 +56,21 @@ AFTER_FINISH = 1.0
 """Seconds that a model may take to close its stream once it said that it had finished."""
 
 
+SILENT = "The model fell silent in the middle of its answer."
+OVERDUE = "The whole answer took longer than one may take."
+
+
 class Patience(msgspec.Struct, frozen=True):
     """How often, and for how many seconds, a producer waits.
 
     `attempts` are upstream requests per model; `backoff` is the first wait (it doubles, with
     full jitter); each attempt has `attempt` seconds to its first content, all together have
-    `first_content`; then `idle` between chunks, and `total` for everything.
+    `first_content`; then `idle` between chunks, and `total` for everything. `output` are the
+    characters that an answer may have.
     """
 
     attempts: int = 3
+    output: int = 2_000_000
     backoff: float = 0.5
     attempt: float = 20.0
     first_content: float = 45.0
@@ -160,8 +166,9 @@ class Producer:
         """The hot loop: a chunk in, its events out, nothing else."""
         now, idle = asyncio.get_running_loop().time, self._patience.idle
         end = now() + self._began + self._patience.total - time.monotonic()
+        wait = idle if attempt.finish is None else AFTER_FINISH
         try:
-            async with Deadline(min(idle, end - now())) as deadline:
+            async with Deadline(min(wait, end - now())) as deadline:
                 async for chunk in attempt.stream:
                     events = attempt.read(chunk)
                     if events:
@@ -170,9 +177,7 @@ class Producer:
                     deadline.move(min(now() + wait, end))
         except TimeoutError:
             if attempt.finish is None:
-                raise UpstreamTimeout(
-                    "The model fell silent in the middle of its answer."
-                ) from None
+                raise UpstreamTimeout(OVERDUE if now() >= end else SILENT) from None
         except UpstreamUnavailable:
             if attempt.finish is None:
                 raise
@@ -180,13 +185,19 @@ class Producer:
     async def _open(self) -> Attempt:
         """The attempt that came to its first content: of the first model, or of the next."""
         budget = self._began + self._patience.first_content
-        *others, last = self._models
-        for model, successor in zip(others, self._models[1:], strict=True):
+        passing: StreamapiError | None = None
+        for model, successor in zip(self._models, (*self._models[1:], None), strict=True):
             try:
                 return await self._try(model, budget)
-            except (*PASSING, ModelGone):
-                await self._write([Wait("fallback", 1, 0.0, successor.name)])
-        return await self._try(last, budget)
+            except PASSING as error:
+                passing = error
+                if successor is None:
+                    raise
+            except ModelGone as error:
+                if successor is None:  # the chain failed for what may pass, if any of it did
+                    raise (passing or error) from None
+            await self._write([Wait("fallback", 1, 0.0, successor.name)])
+        raise AssertionError("a chain has at least one model")
 
     async def _try(self, model: Model, budget: float) -> Attempt:
         async def say(state: tenacity.RetryCallState) -> None:
@@ -217,7 +228,9 @@ class Producer:
         return random.uniform(0, self._patience.backoff * 2 ** (state.attempt_number - 1))
 
     async def _ask(self, model: Model, budget: float) -> Attempt:
-        attempt = self._attempt = Attempt(model, self._prompt, self._parser())
+        attempt = self._attempt = Attempt(
+            model, self._prompt, self._parser(), self._patience.output
+        )
         seconds = min(self._patience.attempt, budget - time.monotonic())
         try:
             async with Deadline(seconds):

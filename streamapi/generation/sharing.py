@@ -37,7 +37,10 @@ class Sharing:
                 return None
             if earlier.digest != mine.digest:
                 raise IdempotencyKeyReused("This key was used for another request.")
-            last = await self._ending(earlier, own=True)
+            try:
+                last = await self._ending(earlier, own=True)
+            except LogGone:
+                return earlier  # it was paid for once: who reads it learns that it has expired
             if last is None or isinstance(last, Done):
                 return earlier
             replaces = earlier.id
@@ -52,17 +55,23 @@ class Sharing:
             leader = await self._claim(name, mine, self._cache_ttl, replaces)
             if leader is None:
                 return None
-            last = await self._ending(leader, own=False)
-            well = last is None or (isinstance(last, Done) and last.finish_reason == "stop")
-            if well and not refresh:
-                cache: CacheStatus = "collapsed" if last is None else "hit"
-                generation = msgspec.structs.replace(mine, log=leader.log, cache=cache)
+            if not refresh:
                 try:
-                    await self._logs.hold(generation)
-                    return generation
+                    if joined := await self._join(leader, mine):
+                        return joined
                 except (Conflict, LogGone):
-                    pass  # it is being stopped: lead in its place
+                    pass  # it is being stopped, or has expired: lead in its place
             replaces, refresh = leader.id, False
+
+    async def _join(self, leader: Generation, mine: Generation) -> Generation | None:
+        """The caller's generation on the leader's log, unless that ended badly."""
+        last = await self._ending(leader, own=False)
+        if last is not None and not (isinstance(last, Done) and last.finish_reason == "stop"):
+            return None
+        cache: CacheStatus = "collapsed" if last is None else "hit"
+        generation = msgspec.structs.replace(mine, log=leader.log, cache=cache)
+        await self._logs.hold(generation)
+        return generation
 
     async def _claim(
         self, name: str, mine: Generation, ttl: float, replaces: str | None

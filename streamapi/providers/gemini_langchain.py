@@ -88,7 +88,9 @@ def arguments(prompt: Prompt, card: ModelCard) -> dict[str, Any]:
     """The prompt's parameters as LangChain's, where the model takes them."""
     found: dict[str, Any] = {
         "temperature": card.temperature_for(prompt),
-        "max_output_tokens": prompt.max_output_tokens,
+        "max_output_tokens": min(
+            prompt.max_output_tokens or card.output_tokens, card.output_tokens
+        ),
         "stop": list(prompt.stop) or None,
         "thinking_level": card.thinking_for(prompt),
         "include_thoughts": prompt.include_thoughts or None,

@@ -38,8 +38,9 @@ def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiEr
     message = str(error.get("message", "")) if isinstance(error, dict) else ""
     if code == 404:
         return ModelGone("The provider does not know this model.")
-    if code in (401, 403) or "API key" in message:
-        logger.error("Gemini refused our access (%s): %s", code, message[:300])
+    if code in (401, 403) or (code == 400 and "API_KEY_INVALID" in str(error)):
+        status = error.get("status") if isinstance(error, dict) else None
+        logger.error("Gemini refused our access: %s %.100s. Check GOOGLE_API_KEY.", code, status)
         return UpstreamRejected("The provider refused this server's access to it.")
     if code == 400 and "exceeds the maximum number of tokens" in message:
         return ContextTooLong("The prompt is longer than the model can take.")

@@ -106,6 +106,9 @@ class _Answer(msgspec.Struct):
     rationale: str = ""
 
 
+LONGEST_ITEM = 2000
+"""Characters that a label and its score may take; one without an end is not read for ever."""
+
 _HEAD = re.compile(r'\s*\{\s*"labels"\s*:\s*\[')
 _object_at = json.JSONDecoder().raw_decode
 
@@ -167,6 +170,8 @@ class LabelParser:
                 found, self._at = _object_at(self._text, start)
                 events += self._apply([msgspec.convert(found, _Scored)])
             except json.JSONDecodeError:
+                if len(self._text) - start > LONGEST_ITEM:
+                    raise ModelOutputInvalid("The model scored a label at great length.") from None
                 break  # it has not closed yet
             except (msgspec.ValidationError, RecursionError) as error:
                 raise ModelOutputInvalid("The model scored a label in the wrong form.") from error

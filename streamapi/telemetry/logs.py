@@ -7,7 +7,7 @@ header of the client's.
 
 import logging
 import sys
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -70,18 +70,19 @@ class AccessLog(Logger):
         if not logging.getLogger("access").isEnabledFor(logging.INFO):
             return
         client = request.get("client")
-        headers = dict(response.get("headers", ())) if response else {}
+        # Set by api/headers.py: Hypercorn forgets the response when the client left before the
+        # last byte, which is the one that one looks for.
+        status, headers = cast(Any, request).get("streamapi.response", (None, {}))
         self._line.info(
             "request",
             method=request.get("method", "WEBSOCKET"),
             path=request["path"][:MAX_PATH],
-            # Hypercorn forgets the status when the client left before the last byte.
-            status=response["status"] if response else None,
+            status=status or (response["status"] if response else None),
             client_left=response is None,
             milliseconds=round(request_time * 1000, 1),
             address=client[0] if client else None,
-            request_id=headers.get(b"x-request-id", b"").decode("latin-1") or None,
-            generation=headers.get(b"generation-id", b"").decode("latin-1") or None,
+            request_id=headers.get("X-Request-Id"),
+            generation=headers.get("Generation-Id"),
         )
 
 

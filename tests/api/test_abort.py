@@ -4,6 +4,7 @@ The emulator says when its client left, by the clock that this process shares wi
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ import websockets
 
 from streamapi.emulator import Emulator
 from tests.api.wire import by_get, calls, follow, hear, http, left, parse, say, unique
-from tests.conftest import Running, running
+from tests.conftest import Running, running, until
 
 BOUND = 1.0
 """Seconds that a connection may take to close on a loaded machine; it takes a few milliseconds."""
@@ -294,3 +295,22 @@ async def test_a_generation_that_is_over_leaves_nothing_running(patient: Running
         while patient.parts.generations.running or patient.parts.generations._readers:
             await asyncio.sleep(0.01)
     assert (await by_get(patient, unique("[[words:5]]"))).code == "done"
+
+
+async def test_who_leaves_with_the_body_has_left(server: Running) -> None:
+    """A client that writes its request and closes at once is no reader: on Python 3.11 Quart's
+    own wait for the body swallows the news."""
+    prompt = unique("[[fault:hang]]")
+    body = json.dumps({"prompt": prompt, "on_disconnect": "cancel"}).encode()
+    head = (
+        b"POST /v1/text/stream HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    host, port = server.url.removeprefix("http://").split(":")
+    for _ in range(20):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head + body)
+        await writer.drain()
+        writer.close()
+    await until(lambda: not server.parts.generations.running, "all are let go")
+    assert not server.parts.generations._readers

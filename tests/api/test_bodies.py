@@ -172,7 +172,7 @@ async def raw(server: Running, request: bytes) -> bytes:
         writer.close()
 
 
-HEAD = b"POST /v1/text HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /v1/text HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 async def test_a_large_body_that_does_not_say_so_is_refused(server: Running) -> None:

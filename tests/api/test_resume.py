@@ -41,7 +41,7 @@ class Wire:
         """The first `upto` bytes of the response to a GET, or all."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         resume = f"Last-Event-ID: {last}\r\n" if last else ""
-        head = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{resume}\r\n"
+        head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{resume}\r\n"
         writer.write(head.encode())
         try:
             async with asyncio.timeout(10):

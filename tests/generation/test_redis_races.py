@@ -146,6 +146,16 @@ async def test_a_log_is_followed_from_any_position(pair: Pair, seed: int) -> Non
             assert seen == written[start:]
 
 
+async def test_a_tick_is_one_entry(pair: Pair, redis_server: RedisServer) -> None:
+    """However many events come in a tick, Redis is told once."""
+    here, _ = pair
+    mine = await held(here)
+    for n in range(2, 102):
+        await here.append(mine.log, n, [text(n)])
+    await here.append(mine.log, 102, [DONE])
+    assert redis_server.ask("XLEN", f"races:log:{mine.log}") <= 4
+
+
 async def test_an_ending_is_in_redis_before_anybody_sees_it(pair: Pair) -> None:
     """Whoever has seen the ending finds it on every process."""
     here, there = pair

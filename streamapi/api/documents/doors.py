@@ -25,7 +25,7 @@ def doors(task: Task[Any], schemas: Schemas) -> dict[str, Operation]:
         f"sockets.{task.name}": Operation(
             f"{task.name}_websocket",
             task.title,
-            ("handshake",),
+            (),
             {"101": parts.switching()},
             summary=f"{task.title}: WebSocket",
             description=f"{task.description} {parts.SOCKET} `start` needs no `task` here.",

@@ -16,7 +16,7 @@ from streamapi.api.documents.schemas import Schema, ref
 from streamapi.errors import Problem, StreamapiError
 
 SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
-    "always": (errors.Internal,),
+    "always": (errors.Internal, errors.OriginNotAllowed),
     "counted": (errors.RateLimited,),
     "body": (
         errors.MalformedJson,
@@ -48,7 +48,6 @@ SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
     "named": (errors.NotFound, errors.GenerationExpired),
     "resume": (errors.InvalidHeader, errors.InvalidRequest),
     "found": (errors.NotFound,),
-    "handshake": (errors.OriginNotAllowed,),
     "message": (errors.TooManyStreams,),
     "path": (errors.MethodNotAllowed,),
     "reserved": (

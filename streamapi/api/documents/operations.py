@@ -32,7 +32,7 @@ def resources(schemas: Schemas) -> dict[str, Operation]:
     any_task = Operation(
         "websocket",
         parts.SOCKETS,
-        ("handshake",),
+        (),
         {"101": parts.switching()},
         summary="Any task: WebSocket",
         description=parts.SOCKET,
