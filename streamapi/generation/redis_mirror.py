@@ -162,6 +162,9 @@ class Mirror:
     def anew(self, own: Own) -> None:
         """Mirror a log again from its start, with all that is known of it."""
         own.sent = 0
+        self._catch_up(own)
+
+    def _catch_up(self, own: Own) -> None:
         own.marks = list(own.kept.released)  # type: ignore[arg-type]
         self.flush(own)
         for generation in self._local.holders(own.log):
@@ -197,7 +200,8 @@ class Mirror:
             if own.done:
                 finished.append(own)
             else:
-                self.anew(own)
+                self._catch_up(own)
+        self.renew()  # and be told what is not there at all
         for n in range(0, len(finished), 500):
             logs = finished[n : n + 500]
             self._lane.post(LOOK, ("", *(own.log for own in logs)), partial(self._found, logs))

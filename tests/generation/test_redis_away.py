@@ -246,24 +246,31 @@ async def test_a_writer_that_dies_with_redis_is_noticed(server: RedisServer) -> 
 
 async def test_loading_is_away(server: RedisServer) -> None:
     """A Redis that reads its data from disk refuses everything meanwhile; then it is there."""
-    server.stop()
-    server.start("--enable-debug-command", "yes")
-    for _ in range(3):
-        server.ask("DEBUG", "POPULATE", "20000", "filler")
-    server.ask("CONFIG", "SET", "key-load-delay", "50")
     async with process(server) as here:
         mine = await held(here, text(2))
-        reloading = asyncio.get_running_loop().run_in_executor(None, _reload, server)
-        await until(lambda: not here.available, "it is loading")
+        server.stop()
+        server.start("--enable-debug-command", "yes")
+        server.ask("DEBUG", "POPULATE", "5000", "filler", "100")
+        server.ask("SAVE")
+        server.stop()
+        slowly = ("--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024")
+        await until(lambda: not here.available, "it is away")
+        starting = asyncio.get_running_loop().run_in_executor(None, server.start, *slowly)
+        await until(lambda: _loading(server), "it is loading")
         await in_time(here.append(mine.log, 3, [text(3)]))
         await refused(here.claim("name", mine.id, 60))
-        await reloading
+        assert not here.available
+        await starting
         await until(lambda: here.available, "it has loaded", HEALED)
         assert await here.claim("name", mine.id, 60) == mine.id
 
 
-def _reload(server: RedisServer) -> None:
-    server.ask("DEBUG", "RELOAD")
+def _loading(server: RedisServer) -> bool:
+    try:
+        server.ask("PING")
+    except OSError as error:
+        return "loading" in str(error.__cause__)
+    return False
 
 
 async def test_a_server_that_forgot_its_scripts_is_told_again(server: RedisServer) -> None:
