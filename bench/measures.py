@@ -83,7 +83,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         except OSError:
             time.sleep(0.05)
     last = log.read_text(errors="replace").strip().rpartition("\n")[2][:160]
-    raise Missing(f"it did not start: {last}")
+    raise Missing(f"it did not start: {last.replace(str(ROOT), '.')}")
 
 
 def _check(it: Subject) -> None:
@@ -220,12 +220,13 @@ def sustained(it: Subject, scale: Scale) -> Any:
     told: dict[str, Any] = {}
     for streams in scale.sustained:
         ramp = streams / 256
-        found = once(it, streams, scale.sustained_chunks, ramp)
+        nominal = ramp + scale.sustained_chunks * PACE
+        found = once(it, streams, scale.sustained_chunks, ramp, seconds=2 * nominal + 16)
         names = ("refused", "lost", "unfinished", "corrupt", "stalls", "longest_gap",
                  "events_per_read", "asked")  # fmt: skip
         told[str(streams)] = {
             **{name: found[name] for name in names},
-            "late_s": found["seconds"] - ramp - scale.sustained_chunks * PACE,
+            "late_s": found["seconds"] - nominal,
             "all": found["complete"] == streams,
         }
         if found["events"] < 0.7 * found["asked"]:

@@ -43,8 +43,10 @@ def _sustained(rounds: Sequence[Told]) -> list[dict[str, str]]:
         runs = [x for one in rounds if (x := one.get("sustained", {}).get(streams))]
         if not runs:
             continue
-        lost = max(x["lost"] + x["unfinished"] + x["corrupt"] + x["refused"] for x in runs)
+        lost = max(x["lost"] + x["corrupt"] + x["refused"] for x in runs)
         found.append(_most(f"{streams} streams: tokens lost, worst round", 0, lost))
+        waiting = max(x["unfinished"] for x in runs)
+        found.append(_most(f"{streams} streams: tokens not there when it was cut", 0, waiting))
         stalls, late = max(x["stalls"] for x in runs), max(x["late_s"] for x in runs)
         longest = max(x["longest_gap"] for x in runs)
         if streams != "1024":
