@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     parts = _parts(settings, emulated)
     app = Quart(__name__, static_folder=None)
     app.request_class = body.JsonRequest
+    http1.write_chunks_directly()
     socket_bounds.mend_hypercorn()
     app.asgi_websocket_class = socket_bounds.BoundedSocket
     app.asgi_app = http1.only(app.asgi_app)  # type: ignore[method-assign, assignment]

@@ -1,4 +1,4 @@
-"""HTTP/1.1 only.
+"""HTTP/1.1 only, and its chunks written directly.
 
 Hypercorn's HTTP/2 has no back-pressure: a client that never reads makes the server buffer
 without bound. TLS connections do not negotiate it (`hypercorn.toml`); cleartext HTTP/2 cannot be
@@ -7,7 +7,37 @@ switched off there, so it is refused here, with the status that is meant for it 
 
 from typing import Any
 
+import h11
+from h11._writers import ChunkedWriter
+from hypercorn import protocol
+from hypercorn.events import RawData
+from hypercorn.protocol.events import Body, EndBody, Event, Response
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ASGIFramework
+
+
+class ChunkingProtocol(H11Protocol):
+    """Frames the pieces of a chunked body itself (RFC 9112, section 7.1). h11 sends each through
+    its state machine, which changes nothing between the head and the end of a response, and cost
+    a tenth of an event."""
+
+    _chunked = False
+
+    async def stream_send(self, event: Event) -> None:
+        """Send an event of the response."""
+        if self._chunked and type(event) is Body and self.connection.our_state is h11.SEND_BODY:
+            await self.send(RawData(data=b"%x\r\n%b\r\n" % (len(event.data), event.data)))
+            return
+        await super().stream_send(event)
+        if type(event) is Response:
+            self._chunked = isinstance(getattr(self.connection, "_writer", None), ChunkedWriter)
+        elif type(event) is EndBody:
+            self._chunked = False
+
+
+def write_chunks_directly() -> None:
+    """Let Hypercorn's connections be these."""
+    protocol.H11Protocol = ChunkingProtocol  # type: ignore[attr-defined]
 
 
 def only(app: ASGIFramework) -> ASGIFramework:
