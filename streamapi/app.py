@@ -73,6 +73,9 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
 
     @app.before_serving
     async def open_up() -> None:
+        start_logs = getattr(parts.logs, "start", None)
+        if start_logs is not None:
+            await start_logs()
         await parts.gemini.open(parts.catalogue.serving(settings.default_model))
 
     @app.after_serving
@@ -150,15 +153,6 @@ def _parts(settings: Settings, emulated: bool) -> Services:
             "GOOGLE_API_KEY is not set, and STREAMAPI_GEMINI_BASE_URL is Google's own address. "
             "Set the key; or let `streamapi serve` start the emulator, on a loopback address."
         )
-    bounds = LogBounds(
-        ttl=settings.log_ttl,
-        expired_ttl=settings.expired_ttl,
-        max_bytes=settings.log_max_bytes,
-        max_events=settings.log_max_events,
-        max_logs=settings.max_logs,
-        max_total_bytes=settings.logs_max_bytes,
-        max_generations=max(50_000, 5 * settings.max_logs),
-    )
     patience = Patience(
         attempts=settings.retry_attempts,
         output=settings.log_max_bytes,
@@ -174,7 +168,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         if name not in catalogue.cards:
             known = ", ".join(catalogue.cards)
             raise UnsafeSettings(f"A setting names the model {name!r}; the catalogue has {known}.")
-    logs = MemoryLogs(bounds)
+    logs = _logs(settings)
     return Services(
         settings=settings,
         tasks=every_task(),
@@ -192,6 +186,23 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         limits=MemoryLimits(),
         emulated=emulated,
     )
+
+
+def _logs(settings: Settings) -> Logs:
+    bounds = LogBounds(
+        ttl=settings.log_ttl,
+        expired_ttl=settings.expired_ttl,
+        max_bytes=settings.log_max_bytes,
+        max_events=settings.log_max_events,
+        max_logs=settings.max_logs,
+        max_total_bytes=settings.logs_max_bytes,
+        max_generations=max(50_000, 5 * settings.max_logs),
+    )
+    if not settings.redis_url:
+        return MemoryLogs(bounds)
+    from streamapi.generation.redis_log import RedisLogs
+
+    return RedisLogs(settings.redis_url, bounds)
 
 
 def needs_key(settings: Settings) -> bool:

@@ -5,7 +5,7 @@ import os
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_exempt
 
-from streamapi.api.services import services
+from streamapi.api.services import Services, services
 from streamapi.generation.event import encode
 
 routes = Blueprint("health", __name__)
@@ -29,9 +29,17 @@ async def readyz() -> Response:
             "upstream": "emulator" if parts.emulated else "gemini",
             "running": parts.generations.running,
             "pid": os.getpid(),
+            "logs": _where(parts),
         },
         503 if parts.draining else 200,
     )
+
+
+def _where(parts: Services) -> str:
+    """Where logs are; without Redis, what is shared is not, and what is local goes on."""
+    if not parts.settings.redis_url:
+        return "memory"
+    return "redis" if getattr(parts.logs, "available", False) else "redis is away"
 
 
 def _json(body: dict[str, object], status: int = 200) -> Response:

@@ -9,11 +9,11 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from streamapi.errors import GenerationExpired, NotFound, ShuttingDown
+from streamapi.errors import GenerationExpired, NotFound, ShuttingDown, StoreUnavailable
 from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import Event, Start
 from streamapi.generation.log import Entry, Generation, LogGone, Logs, Tail
@@ -61,7 +61,8 @@ class Generations:
         try:
             earlier = await self._asked_before(ask, mine)
         except BaseException:
-            await self._logs.forget(mine)  # nobody will ever end its log
+            with suppress(StoreUnavailable):
+                await self._logs.forget(mine)  # nobody will ever end its log
             raise
         if earlier is not None:
             if earlier.id != mine.id:
@@ -78,7 +79,12 @@ class Generations:
             earlier = await self._sharing.repeated(ask, mine)
             if earlier is not None:
                 return earlier
-        return None if ask.cache == "off" else await self._sharing.joined(ask, mine)
+        if ask.cache == "off":
+            return None
+        try:
+            return await self._sharing.joined(ask, mine)
+        except StoreUnavailable:
+            return None  # sharing saves; without the store, the model is asked
 
     async def find(self, caller: Caller, generation: str) -> Generation:
         """The caller's generation of this id. Raises `NotFound`, for another's too."""

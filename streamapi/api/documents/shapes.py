@@ -110,3 +110,5 @@ class Readiness(Struct, kw_only=True):
     status: Literal["ready", "draining"]
     upstream: Literal["gemini", "emulator"]
     running: int
+    pid: int
+    logs: Literal["memory", "redis", "redis is away"]

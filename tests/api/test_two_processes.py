@@ -1,0 +1,97 @@
+"""Two servers and one Redis: a log belongs to nobody's process."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from streamapi.emulator import Emulator
+from tests import sse
+from tests.conftest import RedisServer, Running, running
+
+Pair = tuple[Running, Running]
+
+
+@pytest.fixture(scope="module")
+async def pair(emulator: Emulator, redis_server: RedisServer) -> AsyncIterator[Pair]:
+    """Two servers on one Redis."""
+    async with (
+        running(emulator, redis_url=redis_server.url) as one,
+        running(emulator, redis_url=redis_server.url) as other,
+    ):
+        yield one, other
+
+
+async def test_fifty_at_once_over_two_processes_are_one_call(
+    pair: Pair, emulator: Emulator
+) -> None:
+    """Whichever process is asked, identical requests in flight share one upstream call."""
+    body = {"prompt": f"share {uuid4().hex}", "cache": "use"}
+
+    async def ask(n: int) -> str:
+        async with httpx.AsyncClient(base_url=pair[n % 2].url, timeout=20) as client:
+            answer = (await client.post("/v1/text", json=body)).json()
+        assert answer["status"] == "done"
+        return str(answer["result"]["text"])
+
+    answers = await asyncio.gather(*(ask(n) for n in range(50)))
+    assert len(set(answers)) == 1
+    assert len(emulator.ledger.told(body["prompt"])["calls"]) == 1
+
+
+async def test_a_stream_cut_again_and_again_is_taken_up_elsewhere(
+    pair: Pair, emulator: Emulator
+) -> None:
+    """Each connection is cut, and the next goes to the other process: nothing is lost."""
+    prompt = f"long {uuid4().hex} [[words:400]]"
+    chance, seen = random.Random(4), list[sse.Seen]()
+    here, there = pair
+    while not seen or seen[-1].type != "done":
+        headers = {"Last-Event-ID": seen[-1].id} if seen else {}
+        most = chance.randint(1, 12)
+        async with (
+            httpx.AsyncClient(base_url=here.url, timeout=20) as client,
+            client.stream(
+                "GET", "/v1/text/stream", params={"prompt": prompt}, headers=headers
+            ) as response,
+        ):
+            assert response.status_code == 200
+            async for event in sse.events(response):
+                seen.append(event)
+                most -= 1
+                if not most:
+                    break
+        here, there = there, here
+    assert [event.n for event in seen] == list(range(1, len(seen) + 1))
+    assert sse.text(seen) == seen[-1].data["result"]["text"]
+    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+
+
+async def test_a_key_is_one_generation_in_both(pair: Pair, emulator: Emulator) -> None:
+    """The same key and body, sent to each process, is one generation and one upstream call."""
+    prompt, headers = f"key {uuid4().hex}", {"Idempotency-Key": uuid4().hex}
+    ids = []
+    for server in pair:
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+            answer = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
+            ids.append(answer.json()["id"])
+    assert ids[0] == ids[1]
+    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+
+
+async def test_cancelling_here_stops_what_is_written_there(pair: Pair, emulator: Emulator) -> None:
+    """A generation is cancelled by whichever process is asked."""
+    here, there = pair
+    body = {"prompt": f"cancel {uuid4().hex} [[fault:hang_after_text]]"}
+    async with (
+        httpx.AsyncClient(base_url=here.url, timeout=20) as one,
+        httpx.AsyncClient(base_url=there.url, timeout=20) as other,
+    ):
+        begun = await one.post("/v1/text", json=body, headers={"Prefer": "respond-async"})
+        cancelled = await other.post(f"{begun.headers['Location']}/cancel")
+    assert cancelled.json()["status"] == "cancelled"
+    [call] = emulator.ledger.told(body["prompt"])["calls"]
+    assert call["outcome"] == "client_left"
