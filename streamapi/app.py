@@ -28,7 +28,7 @@ from streamapi.api import (
 )
 from streamapi.api.services import Services
 from streamapi.generation.generations import Generations
-from streamapi.generation.log import Generation, Logs, Stopped
+from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.producer import Patience
 from streamapi.providers.catalogue import Catalogue
@@ -97,7 +97,7 @@ async def close(parts: Services, within: float, delay: float = 0.0) -> None:
     sending: asyncio.Task[None] | None = None
     if parts.settings.redis_url:
         parts.leaving = True
-        _outlast_readers(parts.logs)
+        parts.generations.outlast_readers()
         sending = asyncio.create_task(_send_away(parts, told))
     await parts.generations.close(within)
     if sending is not None:
@@ -119,18 +119,6 @@ def _say_goodbye(readers: set[Callable[[], None]], told: set[Callable[[], None]]
     for goodbye in readers - told:
         told.add(goodbye)
         goodbye()
-
-
-def _outlast_readers(logs: Logs) -> None:
-    """A reader that is sent away looks like one that has left. From here on nobody's leaving
-    ends a log: only who asks for it does, or the bound of the drain."""
-    release = logs.release
-
-    async def unless_left(generation: Generation, why: Stopped) -> None:
-        if why != "disconnect":
-            await release(generation, why)
-
-    logs.release = unless_left  # type: ignore[method-assign]
 
 
 async def _close_logs(logs: Logs) -> None:

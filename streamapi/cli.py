@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -51,7 +52,8 @@ def _config(options: argparse.Namespace) -> None:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else value
-        print(f"{environment_name(name)}={shown}")
+        secret = re.sub(r"//[^@/]+@", "//**********@", str(shown))  # a password in an address
+        print(f"{environment_name(name)}={secret}")
 
 
 def _openapi(options: argparse.Namespace) -> None:

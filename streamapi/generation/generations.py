@@ -42,6 +42,7 @@ class Generations:
         self._readers: dict[str, int] = {}
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._letting_go: set[asyncio.Future[None]] = set()
+        self._outlasting = False
         self.closing = False
 
     @property
@@ -137,9 +138,11 @@ class Generations:
         left = self._readers.pop(generation.id) - 1
         if left:
             self._readers[generation.id] = left
-        elif not ended and generation.on_disconnect == "cancel":
+        elif ended or self._outlasting:
+            return
+        elif generation.on_disconnect == "cancel":
             self._let_go(generation)
-        elif not ended and generation.on_disconnect == "grace":
+        elif generation.on_disconnect == "grace":
             self._graces[generation.id] = asyncio.get_running_loop().call_later(
                 self._grace, self._let_go, generation
             )
@@ -149,6 +152,13 @@ class Generations:
         task = asyncio.ensure_future(self._logs.release(generation, "disconnect"))
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
+
+    def outlast_readers(self) -> None:
+        """From here on nobody's leaving ends a log: readers are being sent to another process.
+        Only who asks for it ends one, or the bound of the drain."""
+        self._outlasting = True
+        while self._graces:
+            self._graces.popitem()[1].cancel()
 
     async def cancel(self, generation: Generation) -> None:
         """Let go of the log, and wait until it has its ending. Doing it twice is doing it once."""
