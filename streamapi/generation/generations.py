@@ -107,7 +107,9 @@ class Generations:
         """The log behind `after`, as `Logs.read` has it. Raises `GenerationExpired`.
 
         Who stops reading before the end has left, and `on_disconnect` says what follows."""
-        self._readers[generation.id] = self._readers.get(generation.id, 0) + 1
+        readers = self._readers[generation.id] = self._readers.get(generation.id, 0) + 1
+        if readers == 1:
+            self._logs.arrive(generation)
         if generation.id in self._graces:
             self._graces.pop(generation.id).cancel()
         ended = False

@@ -105,6 +105,10 @@ class Logs(Protocol):
     async def find(self, generation: str) -> Generation | None:
         """The generation of this id, or None when it never was or has been forgotten."""
 
+    def arrive(self, generation: Generation) -> None:
+        """Someone reads the generation here. Where logs are shared, it is not let go of for
+        `disconnect` while it is read in another process."""
+
     async def release(self, generation: Generation, why: Stopped) -> None:
         """Let go of the log: without a hold left, it is stopped; else it goes on for others."""
 

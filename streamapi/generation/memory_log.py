@@ -154,6 +154,9 @@ class MemoryLogs:
         held = self._held.get(generation)
         return None if held is None else held.generation
 
+    def arrive(self, generation: Generation) -> None:
+        pass  # there is no other process
+
     async def release(self, generation: Generation, why: Stopped) -> None:
         kept = self._logs.get(generation.log)
         if kept is None or kept.ended or generation.id not in kept.holds:

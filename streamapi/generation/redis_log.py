@@ -27,6 +27,7 @@ from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.redis_lane import PATIENCE, Lane
 from streamapi.generation.redis_mirror import Mirror, Own
 from streamapi.generation.redis_scripts import (
+    ARRIVE,
     BYE,
     CLAIM,
     FIND,
@@ -67,6 +68,7 @@ class RedisLogs:
         lives = Lives.of(self.bounds, lease)
         self._lane = Lane(url, prefix, self.process, self._back)
         self._lane.probe = RENEW, (lives.lease, lives.running, lives.generation)
+        self._lives = lives
         self._mirror = Mirror(self._lane, self._local, lives, self.process)
         self._follower = Follower(
             self._lane, self._local, lives, prefix, self.process, tick / 2, self._told
@@ -221,9 +223,12 @@ class RedisLogs:
             own.released.append((generation.id, why))
         await self._let_go(own, generation, why, left)
 
+    def arrive(self, generation: Generation) -> None:
+        self._lane.post(ARRIVE, (generation.id, self._lives.running))
+
     async def _let_go(self, own: Own, generation: Generation, why: Stopped, left: int) -> None:
         kept = own.kept
-        if kept.ended or generation.id not in kept.holds:
+        if kept.ended or generation.id not in kept.holds or left == 3:
             return
         if left == 1:
             kept.holds.discard(generation.id)

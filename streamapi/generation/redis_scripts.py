@@ -6,6 +6,7 @@
     {prefix}holds:{log}     set: the generations that hold it
     {prefix}gen:{id}        hash: the generation's log, and the generation
     {prefix}claim:{name}    string: the generation that the name points at
+    {prefix}readers:{gen}   hash: the processes in which someone reads it, or has just left
     {prefix}lease:{process} string: there while the process lives
     {prefix}inbox:{process} stream: what others ask of it
 
@@ -136,11 +137,18 @@ return {'ok', before or '', left}
 RELEASE = _script("""
 -- The last hold that goes stops the log; who lets go before that has an ending where the log
 -- stands, and only its writer knows where that is: what it has written runs ahead of us.
--- generation, log, why -> 2 others hold it, 1 it was the last, 0 it did not hold, -1 gone
+-- generation, log, why -> 3 it is read in another process, 2 others hold it, 1 it was the last,
+-- 0 it did not hold, -1 gone
 local gen, log, why = ARGV[3], ARGV[4], ARGV[5]
 local meta = key('meta', log)
 local m = call('HMGET', meta, 'tail', 'ended', 'writer')
 if not m[1] then return -1 end
+if why == 'disconnect' then
+  call('HDEL', key('readers', gen), me)
+  for _, process in ipairs(call('HKEYS', key('readers', gen))) do
+    if call('EXISTS', key('lease', process)) == 1 then return 3 end
+  end
+end
 if m[2] or call('SREM', key('holds', log), gen) == 0 then return 0 end
 if call('EXISTS', key('holds', log)) == 0 then
   call('HSET', meta, 'stop', why)
@@ -149,6 +157,12 @@ if call('EXISTS', key('holds', log)) == 0 then
 end
 if m[3] ~= me and why ~= 'shutdown' then tell(m[3], 'release', log, gen, why) end
 return 2
+""")
+
+ARRIVE = _script("""
+-- generation, time to live: it is read in this process, until this process releases it
+call('HSET', key('readers', ARGV[3]), me, '1')
+call('PEXPIRE', key('readers', ARGV[3]), ARGV[4])
 """)
 
 LEFT = _script("""
@@ -222,5 +236,5 @@ PAGE = _script("""
 return call('XRANGE', key('log', ARGV[3]), '(' .. ARGV[4], '+', 'COUNT', ARGV[5])
 """)
 
-SCRIPTS = (APPEND, LOST, LOOK, HOLD, RELEASE, LEFT, STOP, FORGET, CLAIM, FIND, DROP, RENEW, WAKE,
-           BYE, PAGE)  # fmt: skip
+SCRIPTS = (ARRIVE, APPEND, LOST, LOOK, HOLD, RELEASE, LEFT, STOP, FORGET, CLAIM, FIND, DROP, RENEW,
+           WAKE, BYE, PAGE)  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from streamapi.emulator import Emulator
 from tests import sse
-from tests.conftest import RedisServer, Running, running
+from tests.conftest import RedisServer, Running, running, until
 
 Pair = tuple[Running, Running]
 
@@ -95,3 +95,28 @@ async def test_cancelling_here_stops_what_is_written_there(pair: Pair, emulator:
     assert cancelled.json()["status"] == "cancelled"
     [call] = emulator.ledger.told(body["prompt"])["calls"]
     assert call["outcome"] == "client_left"
+
+
+async def test_a_reader_that_moved_is_still_a_reader(pair: Pair, emulator: Emulator) -> None:
+    """The grace of the process that a reader left does not end what it reads elsewhere; when it
+    leaves there too, the log is let go of."""
+    here, there = pair
+    prompt = f"move {uuid4().hex} [[words:300]] [[pace:0.02]]"
+    async with (
+        httpx.AsyncClient(base_url=here.url, timeout=20) as one,
+        httpx.AsyncClient(base_url=there.url, timeout=20) as other,
+    ):
+        async with one.stream("GET", "/v1/text/stream", params={"prompt": prompt}) as response:
+            last = await anext(sse.events(response))
+        behind = {"Last-Event-ID": last.id}
+        async with other.stream("GET", "/v1/text/stream", headers=behind) as response:
+            seen = []
+            async for event in sse.events(response):
+                seen.append(event)
+                if len(seen) == 40:  # 0.8 s: four times the grace
+                    break
+        assert {event.type for event in seen} == {"delta"}
+    await until(
+        lambda: emulator.ledger.told(prompt)["calls"][0]["outcome"] == "client_left",
+        "the log is let go of",
+    )
