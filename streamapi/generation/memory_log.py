@@ -17,7 +17,7 @@ from streamapi.generation.kept import Alarm, Kept, entries_of
 from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
 
 ENTRY_OVERHEAD = 200  # bytes of memory for an event beside its JSON, roughly
-BATCH = 512  # events that a reader takes at once: a replay lets the loop breathe between
+BATCH = 128  # events that a reader takes at once: a replay lets the loop breathe between
 
 
 class LogBounds(msgspec.Struct, frozen=True):
