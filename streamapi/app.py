@@ -73,9 +73,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
 
     @app.before_serving
     async def open_up() -> None:
-        start_logs = getattr(parts.logs, "start", None)
-        if start_logs is not None:
-            await start_logs()
+        await parts.logs.start()
         await parts.gemini.open(parts.catalogue.serving(settings.default_model))
 
     @app.after_serving
@@ -122,13 +120,9 @@ def _say_goodbye(readers: set[Callable[[], None]], told: set[Callable[[], None]]
 
 
 async def _close_logs(logs: Logs) -> None:
-    """Let go of what is held outside of this process, where the backend has such."""
-    aclose = getattr(logs, "aclose", None)
-    if aclose is None:
-        return
     try:
         async with asyncio.timeout(GOODBYE):
-            await aclose()
+            await logs.aclose()
     except Exception as error:
         # Its leases end by themselves.
         logger.warning("the logs could not be closed: %r", error)

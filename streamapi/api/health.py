@@ -39,7 +39,7 @@ def _where(parts: Services) -> str:
     """Where logs are; without Redis, what is shared is not, and what is local goes on."""
     if not parts.settings.redis_url:
         return "memory"
-    return "redis" if getattr(parts.logs, "available", False) else "redis is away"
+    return "redis" if parts.logs.available else "redis is away"
 
 
 def _json(body: dict[str, object], status: int = 200) -> Response:

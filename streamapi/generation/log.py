@@ -118,5 +118,15 @@ class Logs(Protocol):
     async def stop(self, log: str, why: Stopped) -> None:
         """Ask the writer to end the log now."""
 
+    @property
+    def available(self) -> bool:
+        """Whether what is shared can be reached; what is local goes on without it."""
+
+    async def start(self) -> None:
+        """Begin, on the loop that runs now."""
+
+    async def aclose(self) -> None:
+        """Let go of what is held outside of this process, and end."""
+
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
         """The writer of `log` is here; `stop` ends it."""

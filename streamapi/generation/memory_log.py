@@ -178,6 +178,16 @@ class MemoryLogs:
             kept.stopping = True
             kept.stop(why)
 
+    @property
+    def available(self) -> bool:
+        return True
+
+    async def start(self) -> None:
+        pass  # nothing runs beside
+
+    async def aclose(self) -> None:
+        pass  # nothing is held outside
+
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
         self._kept(log).stop = stop
 
