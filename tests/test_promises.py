@@ -30,7 +30,16 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "streamapi").rglob("*.py"))
 README = (ROOT / "README.md").read_text()
 
-BELOW_API = {"access", "errors", "generation", "providers", "settings", "tasks", "telemetry"}
+BELOW_API = {
+    "access",
+    "errors",
+    "generation",
+    "providers",
+    "records",
+    "settings",
+    "tasks",
+    "telemetry",
+}
 MAY_IMPORT = {
     "errors": set(),
     "settings": set(),
@@ -38,13 +47,14 @@ MAY_IMPORT = {
     "generation": {"errors"},
     "tasks": {"errors", "generation", "settings"},
     "providers": {"errors", "generation", "settings"},
-    "access": {"errors", "settings"},
+    "records": {"errors", "settings"},
+    "access": {"errors", "generation", "records", "settings"},
     "telemetry": {"errors", "settings"},
     "api": BELOW_API,
     "app": {*BELOW_API, "api"},
     "server": {*BELOW_API, "api", "app", "emulator"},
     "supervisor": {"emulator", "server", "settings", "telemetry"},
-    "cli": {"app", "emulator", "server", "settings", "supervisor"},
+    "cli": {"access", "app", "emulator", "records", "server", "settings", "supervisor"},
     "__init__": {"app", "settings"},
 }
 """Which of our packages a package may import, besides itself: one way, from the heart outwards."""
@@ -60,7 +70,8 @@ CORNERED = {
     "google": {"providers"},
     "langchain_core": {"providers"},
     "langchain_google_genai": {"providers"},
-    "redis": {"generation"},
+    "redis": {"access", "generation"},
+    "alembic": {"records"},
     "aiosqlite": {"records"},
     "asyncpg": {"records"},
     "sqlite3": {"records"},

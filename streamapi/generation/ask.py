@@ -9,12 +9,26 @@ from streamapi.generation.log import OnDisconnect
 from streamapi.generation.model import Model, Parser, Prompt
 
 
+class Allowance(msgspec.Struct, frozen=True):
+    """How much a key may use; None is what the settings give to every key."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    streams: int | None = None
+
+
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks. Owners never share; `address` is where the request came from."""
+    """Who asks, and what for at most. Owners never share; `key` is the id of the key that was
+    shown (None where none is asked for), `address` where the request came from. `scopes` and
+    `models` are what the key may do and ask; None is everything."""
 
     owner: str = "anonymous"
     key: str | None = None
     address: str | None = None
+    scopes: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    allowance: Allowance = Allowance()
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
