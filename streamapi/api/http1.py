@@ -5,15 +5,20 @@ without bound. TLS connections do not negotiate it (`hypercorn.toml`); cleartext
 switched off there, so it is refused here, with the status that is meant for it (RFC 9110, 15.6.6).
 """
 
-from typing import Any
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, cast
 
 import h11
 from h11._writers import ChunkedWriter
 from hypercorn import protocol
+from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import RawData
 from hypercorn.protocol.events import Body, EndBody, Event, Response
 from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.typing import ASGIFramework
+from hypercorn.typing import ASGIFramework, ConnectionState
+
+CONNECTION = "streamapi.connection"
 
 
 class ChunkingProtocol(H11Protocol):
@@ -22,6 +27,27 @@ class ChunkingProtocol(H11Protocol):
     a tenth of an event."""
 
     _chunked = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # The state that Hypercorn gives is one for all connections; this one's own is in a copy.
+        self.connection_state = ConnectionState({**self.connection_state, CONNECTION: self})
+
+    def write_piece(self, make: Callable[[], bytes]) -> bool:
+        """Write a piece of the body in the caller's own turn. False, and nothing is made, when
+        the peer is behind: then it goes the way through the app, which waits for the peer."""
+        server = cast(TCPServer, cast(MethodType, self.send).__self__)
+        transport = server.writer.transport
+        if (
+            not self._chunked
+            or transport.get_write_buffer_size()
+            or server.send_lock.locked()
+            or transport.is_closing()
+        ):
+            return False
+        data = make()
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
 
     async def stream_send(self, event: Event) -> None:
         """Send an event of the response."""
@@ -35,9 +61,16 @@ class ChunkingProtocol(H11Protocol):
             self._chunked = False
 
 
+def direct(scope: Any) -> Callable[[Callable[[], bytes]], bool]:
+    """How to write to the response of a scope directly (`write_piece`); on servers that are not
+    ours, and where nothing is chunked, it cannot be."""
+    connection = (scope.get("state") or {}).get(CONNECTION)
+    return connection.write_piece if connection is not None else lambda make: False
+
+
 def write_chunks_directly() -> None:
     """Let Hypercorn's connections be these."""
-    protocol.H11Protocol = ChunkingProtocol  # type: ignore[attr-defined]
+    protocol.H11Protocol = ChunkingProtocol  # type: ignore[attr-defined, assignment]
 
 
 def only(app: ASGIFramework) -> ASGIFramework:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from quart import Response, request
 
+from streamapi.api import http1
 from streamapi.api.answer import GenerationFailed, event_data, headers, own_problem
 from streamapi.api.services import Services
 from streamapi.errors import InvalidHeader, InvalidRequest
@@ -56,12 +57,18 @@ async def stream(
     ping: bytes = COMMENT,
     open_after: float = 0.0,
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a stream behind `after`, to its ending.
+    """The bytes of a stream behind `after`, to its ending, but for those that were written
+    directly: once it is open, and while its peer keeps up, events go out in the writer's turn.
 
     The first step waits up to `open_after` seconds for content, and raises `GenerationFailed`
     when a failure comes first: before the status line, a failure has its true status."""
+    write, opened = http1.direct(request.scope), False
+
+    def eager(entries: Sequence[Entry]) -> bool:
+        return opened and write(lambda: frames(generation, entries, request_id))
+
     stall = Stall(parts.settings.send_timeout)
-    batches = parts.generations.read(generation, after, parts.settings.ping_interval)
+    batches = parts.generations.read(generation, after, parts.settings.ping_interval, eager)
     pull: asyncio.Future[Sequence[Entry]] | None = None
     try:
         if after:
@@ -74,6 +81,7 @@ async def stream(
             stall.sending()
             yield RETRY + frames(generation, entries, request_id)
             stall.sent()
+        opened = True
         if pull is not None:
             late = await pull
             yield frames(generation, late, request_id) if late else ping

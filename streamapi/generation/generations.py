@@ -16,7 +16,7 @@ from functools import lru_cache
 from streamapi.errors import GenerationExpired, NotFound, ShuttingDown, StoreUnavailable
 from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import Event, Start
-from streamapi.generation.log import Entry, Generation, LogGone, Logs, Tail
+from streamapi.generation.log import Eager, Entry, Generation, LogGone, Logs, Tail
 from streamapi.generation.producer import Patience, Producer
 from streamapi.generation.sharing import Sharing
 
@@ -102,7 +102,11 @@ class Generations:
             raise _expired() from None
 
     async def read(
-        self, generation: Generation, after: int = 0, silence: float | None = None
+        self,
+        generation: Generation,
+        after: int = 0,
+        silence: float | None = None,
+        eager: Eager | None = None,
     ) -> AsyncGenerator[Sequence[Entry], None]:
         """The log behind `after`, as `Logs.read` has it. Raises `GenerationExpired`.
 
@@ -115,7 +119,7 @@ class Generations:
         ended = False
         try:
             async with aclosing(
-                self._logs.read(generation.log, after, silence, generation.id)
+                self._logs.read(generation.log, after, silence, generation.id, eager)
             ) as batches:
                 async for batch in batches:
                     yield batch

@@ -1,16 +1,19 @@
 """One log in memory: a list, who holds it, and who waits for more.
 
-A reader that has seen everything leaves a future; the next append resolves it. So an append costs
-a list append and a wake-up per waiting reader, and a reader that was slow finds all that has come
-since in one batch.
+A reader that has seen everything waits in a list; the next append wakes it, or hands it what came
+there and then, where it is eager. So an append costs a list append and one call or wake-up per
+waiting reader, and a reader that was slow finds all that has come since in one batch.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from streamapi.generation.event import CONTENT, ENDINGS, Cancelled, Event, Wait, encode
-from streamapi.generation.log import Conflict, Entry, Stopped
+from streamapi.generation.log import Conflict, Eager, Entry, Stopped
 from streamapi.generation.watch import Watch
+
+logger = logging.getLogger(__name__)
 
 SHARED = (*CONTENT, Wait)
 
@@ -41,7 +44,7 @@ class Kept:
         self.generations: list[str] = []
         self.stopping = False
         self.stop: Callable[[Stopped], None] | None = None
-        self.waiting: list[asyncio.Future[None]] = []
+        self.waiting: list[Reader] = []
         self.broken: Exception | None = None
 
     def takes(self, log: str, entries: Sequence[Entry]) -> None:
@@ -64,51 +67,72 @@ class Kept:
         """Something has happened: let all who wait look."""
         waiting, self.waiting = self.waiting, []
         for reader in waiting:
-            if not reader.done():
-                reader.set_result(None)
+            reader.wake()
 
-    async def news(self, alarm: "Alarm | None") -> bool:
-        """Wait for an append. True when the alarm rang instead."""
-        reader = asyncio.get_running_loop().create_future()
-        self.waiting.append(reader)
-        if alarm is not None:
-            alarm.watch(reader)
-        try:
-            await reader
-        except asyncio.CancelledError:
-            if reader in self.waiting:  # or a log that hangs would collect those who left
-                self.waiting.remove(reader)
-            raise
-        return alarm is not None and alarm.rang()
+    def hand(self, entries: Sequence[Entry]) -> None:
+        """Entries have come, and no ending: who waits takes them now, or wakes up for them."""
+        waiting, self.waiting = self.waiting, []
+        self.waiting += [reader for reader in waiting if reader.takes(entries)]
 
 
-class Alarm:
-    """Wakes a reader after a silence."""
+class Reader:
+    """One reader of a log: `n` is the last event that it has. With `silence`, it also wakes up
+    when nothing has come for so many seconds."""
 
-    def __init__(self, seconds: float) -> None:
-        self._now = asyncio.get_running_loop().time
-        self._seconds = seconds
-        self._since = self._now()
-        self._reader: asyncio.Future[None] | None = None
+    __slots__ = ("_eager", "_future", "_now", "_rang", "_silence", "_since", "_watch", "n")
+
+    def __init__(self, after: int, silence: float | None, eager: Eager | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.n = after
+        self._eager = eager
+        self._now = loop.time
+        self._since = loop.time()
+        self._future: asyncio.Future[None] = loop.create_future()
         self._rang = False
-        self._watch = Watch(self._since + seconds, self._look)
+        self._silence = silence or 0.0
+        self._watch = None if silence is None else Watch(self._since + silence, self._look)
 
-    def watch(self, reader: "asyncio.Future[None]") -> None:
-        self._reader = reader
+    async def news(self, kept: Kept) -> bool:
+        """Wait for what comes behind `n`. True when a silence has passed instead."""
+        self._future = asyncio.get_running_loop().create_future()
         self._since = self._now()
-
-    def rang(self) -> bool:
-        """Whether it rang since this was asked."""
+        kept.waiting.append(self)
+        try:
+            await self._future
+        finally:
+            if self in kept.waiting:  # or a log that hangs would collect those who left
+                kept.waiting.remove(self)
         rang, self._rang = self._rang, False
         return rang
 
+    def takes(self, entries: Sequence[Entry]) -> bool:
+        """Whether it took the entries, and waits on; else it has been woken up for them."""
+        eager, follows = self._eager, entries[0].n == self.n + 1
+        try:
+            if eager is not None and follows and not self._future.done() and eager(entries):
+                self.n = entries[-1].n
+                self._since = self._now()
+                return True
+        except Exception:  # no reader harms the writer
+            logger.exception("an eager reader failed")
+            self._eager = None
+        self.wake()
+        return False
+
+    def wake(self) -> None:
+        """Let it look, unless it is about to."""
+        if not self._future.done():
+            self._future.set_result(None)
+
     def stop(self) -> None:
-        self._watch.stop()
+        """It reads no more."""
+        if self._watch is not None:
+            self._watch.stop()
 
     def _look(self, now: float) -> float:
-        if now < self._since + self._seconds:
-            return self._since + self._seconds
-        if self._reader is not None and not self._reader.done():
+        if now < self._since + self._silence:
+            return self._since + self._silence
+        if not self._future.done():
             self._rang = True
-            self._reader.set_result(None)
-        return now + self._seconds
+            self._future.set_result(None)
+        return now + self._silence

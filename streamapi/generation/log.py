@@ -71,6 +71,12 @@ class Tail(msgspec.Struct, frozen=True):
     ended: bool
 
 
+Eager = Callable[[Sequence[Entry]], bool]
+"""What a reader does with entries in the writer's own turn, while it waits for more: a task need
+not wake up for them. False leaves them to the reader, which takes them when its turn comes, with
+all that came since. Endings always come in the reader's turn."""
+
+
 class Logs(Protocol):
     """The verbs of a log backend. Times are in seconds."""
 
@@ -81,11 +87,17 @@ class Logs(Protocol):
         would pass the bounds of a log (an ending always fits)."""
 
     def read(
-        self, log: str, after: int = 0, silence: float | None = None, hold: str | None = None
+        self,
+        log: str,
+        after: int = 0,
+        silence: float | None = None,
+        hold: str | None = None,
+        eager: Eager | None = None,
     ) -> AsyncGenerator[Sequence[Entry], None]:
-        """All entries behind `after`, in batches of what has come since the last look; an empty
-        batch when `silence` seconds passed without an event. For the generation `hold` the log
-        ends as `cancelled` where that generation was released. Raises `LogGone`."""
+        """All entries behind `after`, in batches of what has come since the last look, but for
+        those that `eager` took; an empty batch when `silence` seconds passed without an event.
+        For the generation `hold` the log ends as `cancelled` where that generation was released.
+        Raises `LogGone`."""
 
     async def tail(self, log: str, hold: str | None = None) -> Tail:
         """How far the log has come, for the generation `hold`. Raises `LogGone`."""

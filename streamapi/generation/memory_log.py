@@ -13,8 +13,8 @@ import msgspec
 
 from streamapi.errors import OutputTooLarge, Overloaded, ProducerLost
 from streamapi.generation.event import ENDINGS, Event, Failed
-from streamapi.generation.kept import Alarm, Kept, entries_of
-from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
+from streamapi.generation.kept import Kept, Reader, entries_of
+from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Stopped, Tail
 
 ENTRY_OVERHEAD = 200  # bytes of memory for an event beside its JSON, roughly
 BATCH = 128  # events that a reader takes at once: a replay lets the loop breathe between
@@ -73,7 +73,7 @@ class MemoryLogs:
                 f"One answer may hold {self.bounds.max_bytes:,} bytes "
                 f"and {self.bounds.max_events:,} events."
             )
-        if not ended:
+        if not ended and self._size + size > self.bounds.max_total_bytes:
             self._make_room(size)
         self._logs[log] = kept
         kept.entries.extend(entries)
@@ -82,41 +82,47 @@ class MemoryLogs:
         if ended:
             kept.ended, kept.stop = True, None
             self._finished[log] = self._clock()
-        kept.wake()
+            kept.wake()
+        else:
+            kept.hand(entries)
 
     async def read(
-        self, log: str, after: int = 0, silence: float | None = None, hold: str | None = None
+        self,
+        log: str,
+        after: int = 0,
+        silence: float | None = None,
+        hold: str | None = None,
+        eager: Eager | None = None,
     ) -> AsyncGenerator[Sequence[Entry], None]:
         kept = self._kept(log)
-        alarm = Alarm(silence) if silence is not None else None
+        reader = Reader(after, silence, eager)
         try:
             while True:
                 released = kept.released.get(hold) if kept.released else None
                 last = len(kept.entries) if released is None else released.n - 1
-                if after < last:
-                    batch = kept.entries[after : min(last, after + BATCH)]
-                    after = batch[-1].n
+                if reader.n < last:
+                    batch = kept.entries[reader.n : min(last, reader.n + BATCH)]
+                    reader.n = batch[-1].n
                     yield batch
-                    if after < last:
+                    if reader.n < last:
                         await asyncio.sleep(0)
                 elif released is not None:
                     last = released.n
-                    if after < last:
-                        after = last
+                    if reader.n < last:
+                        reader.n = last
                         yield (released,)
                     break
                 elif kept.ended:
                     break
                 elif kept.broken is not None:
                     raise kept.broken
-                elif await kept.news(alarm):
+                elif await reader.news(kept):
                     yield ()  # silence
-            if after > last:
+            if reader.n > last:
                 lost = ProducerLost("This log ended before the event that was asked for.")
-                yield (Entry(after + 1, Failed(lost.problem()), b""),)
+                yield (Entry(reader.n + 1, Failed(lost.problem()), b""),)
         finally:
-            if alarm is not None:
-                alarm.stop()
+            reader.stop()
 
     async def tail(self, log: str, hold: str | None = None) -> Tail:
         kept = self._kept(log)

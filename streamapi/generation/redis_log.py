@@ -22,7 +22,7 @@ from typing import get_args
 from streamapi.errors import StoreUnavailable
 from streamapi.generation.event import ENDINGS, Event
 from streamapi.generation.kept import Kept, entries_of
-from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
+from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Stopped, Tail
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.redis_lane import PATIENCE, Lane
 from streamapi.generation.redis_mirror import Mirror, Own
@@ -128,18 +128,25 @@ class RedisLogs:
             self._mirror.dirty.add(own)
 
     def read(
-        self, log: str, after: int = 0, silence: float | None = None, hold: str | None = None
+        self,
+        log: str,
+        after: int = 0,
+        silence: float | None = None,
+        hold: str | None = None,
+        eager: Eager | None = None,
     ) -> AsyncGenerator[Sequence[Entry], None]:
         if log in self._mirror.own:
-            return self._local.read(log, after, silence, hold)
-        return self._read_on(log, after, silence, hold)
+            return self._local.read(log, after, silence, hold, eager)
+        # Of another process's log the events may come before a cancellation that cuts them short,
+        # and only a reader in its own turn sees both.
+        return self._read_on(log, self._local.read(log, after, silence, hold))
 
     async def _read_on(
-        self, log: str, after: int, silence: float | None, hold: str | None
+        self, log: str, local: AsyncGenerator[Sequence[Entry], None]
     ) -> AsyncGenerator[Sequence[Entry], None]:
         copy = await self._follower.follow(log)
         try:
-            async with aclosing(self._local.read(log, after, silence, hold)) as batches:
+            async with aclosing(local) as batches:
                 async for batch in batches:
                     yield batch
         finally:

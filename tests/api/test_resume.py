@@ -170,7 +170,7 @@ async def test_a_stream_has_the_headers_of_the_contract(
 @pytest.fixture(scope="module")
 async def pinging(emulator: Emulator) -> Any:
     """A server that breaks a silence soon."""
-    async with running(emulator, ping_interval=0.03, attempt_timeout=0.3, retry_attempts=1) as it:
+    async with running(emulator, ping_interval=0.03, attempt_timeout=0.8, retry_attempts=1) as it:
         yield it
 
 

@@ -304,6 +304,56 @@ async def test_a_replay_lets_others_have_their_turn(logs: Logs) -> None:
     assert len(await reading) == 20_000
 
 
+async def test_an_eager_reader_takes_what_comes_in_the_writers_turn(logs: Logs) -> None:
+    """While it waits, it needs no turn of its own: not for content, only for the ending."""
+    log = await begun(logs)
+    taken: list[int] = []
+
+    def eager(entries: Sequence[Entry]) -> bool:
+        taken.extend(numbers(entries))
+        return True
+
+    async with aclosing(logs.read(log, eager=eager)) as batches:
+        assert numbers(await anext(batches)) == [1]
+        waiting = asyncio.ensure_future(anext(batches))
+        await asyncio.sleep(0)
+        for n in range(2, 5):
+            await logs.append(log, n, [text(n)])
+        assert taken == [2, 3, 4]
+        await logs.append(log, 5, [DONE])
+        assert numbers(await waiting) == [5]
+    assert taken == [2, 3, 4]
+
+
+async def test_what_an_eager_reader_declines_comes_with_all_that_follows(logs: Logs) -> None:
+    """A reader whose peer is behind is handed nothing more: it takes all in its next turn."""
+    log = await begun(logs)
+    asked: list[int] = []
+
+    def behind(entries: Sequence[Entry]) -> bool:
+        asked.extend(numbers(entries))
+        return False
+
+    async with aclosing(logs.read(log, 1, eager=behind)) as batches:
+        waiting = asyncio.ensure_future(anext(batches))
+        await asyncio.sleep(0)
+        for n in range(2, 6):
+            await logs.append(log, n, [text(n)])
+        assert asked == [2]
+        assert numbers(await waiting) == [2, 3, 4, 5]
+
+
+async def test_an_eager_reader_hears_of_silence(logs: Logs) -> None:
+    """What it takes eagerly puts the silence off; when nothing comes, it is woken as any other."""
+    log = await begun(logs)
+    async with aclosing(logs.read(log, 1, silence=0.02, eager=lambda entries: True)) as batches:
+        waiting = asyncio.ensure_future(anext(batches))
+        await asyncio.sleep(0)
+        for n in range(2, 6):
+            await logs.append(log, n, [text(n)])
+        assert await waiting == ()
+
+
 async def test_a_silence_is_an_empty_batch(logs: Logs) -> None:
     """Without an event for `silence` seconds a reader is woken by an empty batch, each time."""
     log = await begun(logs)
@@ -359,14 +409,23 @@ async def test_no_interleaving_loses_or_repeats_an_event(logs: Logs, seed: int) 
             await nap()
         seen: list[int] = []
         at = cursor
+
+        def eager(entries: Sequence[Entry]) -> bool:
+            if chance.random() < 0.3:
+                return False  # its peer is behind
+            seen.extend(numbers(entries))
+            return True
+
+        how = chance.choice((None, eager))
         while at < last:
-            async with aclosing(logs.read(log, at, chance.choice((None, 5.0)))) as batches:
+            silence = chance.choice((None, 5.0))
+            async with aclosing(logs.read(log, at, silence, eager=how)) as batches:
                 async for batch in batches:
                     seen += numbers(batch)
-                    at = seen[-1] if seen else at
                     if chance.random() < 0.2:
                         break  # the connection drops; it resumes from what it saw
                     await nap()
+            at = seen[-1] if seen else at
         return cursor, seen
 
     async with asyncio.timeout(10):
