@@ -4,14 +4,16 @@ An attempt that fails before its first content leaves nothing behind, so another
 place; each has a parser of its own.
 """
 
+from collections.abc import Sequence
+
 from streamapi.errors import ContentBlocked, OutputTooLarge, UpstreamUnavailable
 from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
 from streamapi.generation.model import Chunk, Model, Parser, Prompt
 
 
 class Attempt:
-    """`first` is the content that opened the gate; `finish` is set once the model has said
-    that it finished; `usage` is the latest that it told."""
+    """`first` is the content that opened the gate, and `rest` what came with it; `finish` is set
+    once the model has said that it finished; `usage` is the latest that it told."""
 
     def __init__(self, model: Model, prompt: Prompt, parser: Parser, most: int) -> None:
         self.parser = parser
@@ -20,6 +22,7 @@ class Attempt:
         self.usage = Usage()
         self.finish: FinishReason | None = None
         self.first: list[Event] = []
+        self.rest: Sequence[Chunk] = ()
         self._include_thoughts = prompt.include_thoughts
         self._said = 0
         self._most = most
@@ -27,11 +30,12 @@ class Attempt:
 
     async def open(self) -> None:
         """Wait for the first content, or for an end that is a valid answer without any."""
-        async for chunk in self.stream:
-            events = self.read(chunk)
-            if any(isinstance(event, CONTENT) for event in events):
-                self.first = events
-                return
+        async for chunks in self.stream:
+            for n, chunk in enumerate(chunks, 1):
+                events = self.read(chunk)
+                if any(isinstance(event, CONTENT) for event in events):
+                    self.first, self.rest = events, chunks[n:]
+                    return
         if self.finish is None:
             raise UpstreamUnavailable("The model's stream ended before it had said anything.")
         if self.finish == "stop" and self._said == 0:

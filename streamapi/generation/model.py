@@ -6,7 +6,7 @@ of the contract, as they would be *before* the first content; the producer knows
 after it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -61,9 +61,10 @@ class Model(Protocol):
     def dropped(self, prompt: Prompt) -> tuple[str, ...]:
         """The parameters of the prompt that this model does not take."""
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
-        """Ask, once. Closing the generator, or cancelling the task that waits for its next
-        chunk, closes the connection within milliseconds.
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Sequence[Chunk], None]:
+        """Ask, once. The chunks come in batches of what has arrived since the last look. Closing
+        the generator, or cancelling the task that waits for its next batch, closes the
+        connection within milliseconds.
 
         Raises `UpstreamUnavailable` for what may pass by itself (with the provider's
         `retry_after`), `ModelGone`, `UpstreamRejected`, `ContextTooLong`.

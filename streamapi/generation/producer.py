@@ -44,7 +44,7 @@ from streamapi.generation.event import (
     Wait,
 )
 from streamapi.generation.log import Conflict, Logs, Stopped
-from streamapi.generation.model import Model
+from streamapi.generation.model import Chunk, Model
 from streamapi.generation.watch import Deadline
 
 logger = logging.getLogger(__name__)
@@ -163,16 +163,15 @@ class Producer:
         )
 
     async def _pass_on(self, attempt: Attempt) -> None:
-        """The hot loop: a chunk in, its events out, nothing else."""
+        """The hot loop: chunks in, their events out, nothing else."""
         now, idle = asyncio.get_running_loop().time, self._patience.idle
         end = now() + self._began + self._patience.total - time.monotonic()
         wait = idle if attempt.finish is None else AFTER_FINISH
         try:
             async with Deadline(min(wait, end - now())) as deadline:
-                async for chunk in attempt.stream:
-                    events = attempt.read(chunk)
-                    if events:
-                        await self._write(events)
+                await self._say(attempt, attempt.rest)
+                async for chunks in attempt.stream:
+                    await self._say(attempt, chunks)
                     wait = idle if attempt.finish is None else AFTER_FINISH
                     deadline.move(min(now() + wait, end))
         except TimeoutError:
@@ -181,6 +180,15 @@ class Producer:
         except UpstreamUnavailable:
             if attempt.finish is None:
                 raise
+
+    async def _say(self, attempt: Attempt, chunks: Sequence[Chunk]) -> None:
+        """Write what the chunks say in one append; of a batch that fails, what came before."""
+        events: list[Event] = []
+        try:
+            for chunk in chunks:
+                events += attempt.read(chunk)
+        finally:
+            await self._write(events)
 
     async def _open(self) -> Attempt:
         """The attempt that came to its first content: of the first model, or of the next."""

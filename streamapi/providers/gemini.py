@@ -5,7 +5,7 @@ token. A differential test holds both to the same chunks.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal
 
 import aiohttp
@@ -80,12 +80,12 @@ class GeminiModel:
     def dropped(self, prompt: Prompt) -> tuple[str, ...]:
         return self._card.dropped(prompt)
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Sequence[Chunk], None]:
         if self._gemini.through == "langchain":
             return self._gemini.langchain.stream(self._card, prompt)
         return self._read(prompt)
 
-    async def _read(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
+    async def _read(self, prompt: Prompt) -> AsyncGenerator[Sequence[Chunk], None]:
         template = await self._gemini.templates.get(self._card, prompt)
         response: aiohttp.ClientResponse | None = None
         try:
@@ -95,11 +95,17 @@ class GeminiModel:
             if response.status != 200:
                 raise await _refusal(response)
             splitter = FrameSplitter()
-            while data := await response.content.readany():
-                for frame in splitter.feed(data):
-                    yield read(frame)
-            for frame in splitter.end():
-                yield read(frame)
+            ended = False
+            while not ended:
+                data = await response.content.readany()
+                ended = not data
+                chunks: list[Chunk] = []
+                try:
+                    for frame in splitter.feed(data) if data else splitter.end():
+                        chunks.append(read(frame))
+                finally:  # what came before an error was said
+                    if chunks:
+                        yield chunks
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamUnavailable("The connection to the provider broke.") from error
         finally:

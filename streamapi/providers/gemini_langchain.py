@@ -9,7 +9,7 @@ safety stop and a blocked prompt raise nothing.
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -53,7 +53,9 @@ class LangChainGemini:
             )
         return self._shared.model_copy(update={"model": model})
 
-    async def stream(self, card: ModelCard, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, card: ModelCard, prompt: Prompt
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         """The answer as LangChain reads it: see `generation.model.Model.stream`."""
         chat = self.chat(card.id)
         answer = chat.astream(messages(prompt), **arguments(prompt, card))
@@ -61,7 +63,7 @@ class LangChainGemini:
         try:
             async for message in answer:
                 usage = _add(usage, message)
-                yield _chunk(message, usage)
+                yield (_chunk(message, usage),)
         except Exception as error:
             raise _contract_error(error) from error
         finally:

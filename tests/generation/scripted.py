@@ -27,7 +27,7 @@ class Pause:
         self.seconds = seconds
 
 
-Step = Chunk | BaseException | Pause
+Step = Chunk | tuple[Chunk, ...] | BaseException | Pause
 Script = Sequence[Step]
 
 
@@ -48,7 +48,7 @@ class Scripted:
     def dropped(self, prompt: Prompt) -> tuple[str, ...]:
         return () if prompt.temperature is None else ("temperature",)
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Sequence[Chunk], None]:
         script = self.scripts[min(len(self.asked), len(self.scripts) - 1)]
         self.asked.append(time.monotonic())
         self.open += 1
@@ -60,7 +60,7 @@ class Scripted:
                     raise step
                 else:
                     await asyncio.sleep(0)  # a real stream waits for its socket
-                    yield step
+                    yield step if isinstance(step, tuple) else (step,)
         finally:
             self.open -= 1
             self.closed.append(time.monotonic())

@@ -7,6 +7,7 @@ producer's task did not fail.
 import asyncio
 import gc
 import time
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.model import Chunk, Prompt
 from tests.generation.scripted import (
     END,
+    LOG,
     QUICK,
     Pause,
     Produced,
@@ -62,6 +64,29 @@ async def test_an_answer_is_passed_on_as_it_comes() -> None:
     assert ending.finish_reason == "stop"
     assert ending.served == Served("scripted-001", ())
     assert model.requests == 1
+
+
+async def test_chunks_that_come_together_are_written_together() -> None:
+    """All that a slow moment let come is one append behind the first content, so one write."""
+    model = Scripted([(*say("He"), *say("l", "l", "o")), (*say(" ", "you"), END)])
+    produced = await Produced(model).begin()
+    batches: list[int] = []
+    async with aclosing(produced.logs.read(LOG)) as reading:
+        async for batch in reading:
+            batches.append(len(batch))
+            await asyncio.sleep(0)
+    assert text_of(await produced.events()) == "Hello you"
+    assert sum(batches) == 8
+    assert max(batches) >= 3
+
+
+@pytest.mark.parametrize("first", [(), say("so ")], ids=["opening", "later"])
+async def test_what_came_before_a_block_stands(first: list[Chunk]) -> None:
+    """A batch that fails in its middle has said what stood before."""
+    together = (*say("so " if not first else "", "far"), Chunk(blocked=True), *say("no more"))
+    produced = await Produced(Scripted([*first, together])).begin()
+    assert await produced.code() == "content_blocked"
+    assert text_of(await produced.events()) == "so far"
 
 
 async def test_text_beside_the_finish_reason_is_content() -> None:

@@ -39,8 +39,8 @@ async def told(gemini: Gemini, prompt: Prompt) -> tuple[list[Chunk], str | None]
     chunks: list[Chunk] = []
     try:
         async with aclosing(gemini.model(CARD).stream(prompt)) as stream:
-            async for chunk in stream:
-                chunks.append(chunk)
+            async for some in stream:
+                chunks += some
     except StreamapiError as error:
         return chunks, f"{error.code} {error.retry_after} {error.detail[:20]}"
     return chunks, None
