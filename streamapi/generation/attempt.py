@@ -15,6 +15,11 @@ class Attempt:
     """`first` is the content that opened the gate, and `rest` what came with it; `finish` is set
     once the model has said that it finished; `usage` is the latest that it told."""
 
+    __slots__ = (
+        "_flushed", "_include_thoughts", "_most", "_said", "finish", "first", "parser", "rest",
+        "served", "stream", "usage",
+    )  # fmt: skip
+
     def __init__(self, model: Model, prompt: Prompt, parser: Parser, most: int) -> None:
         self.parser = parser
         self.stream = model.stream(prompt)

@@ -81,12 +81,15 @@ class Patience(msgspec.Struct, frozen=True):
 class Producer:
     """Writes the log `name`, which has its `start` already, by asking the models in order."""
 
+    __slots__ = (
+        "_ask", "_attempt", "_began", "_closing", "_created", "_first_content", "_log", "_logs",
+        "_next", "_patience", "_stopped", "_task",
+    )  # fmt: skip
+
     def __init__(self, logs: Logs, name: str, ask: Ask, patience: Patience) -> None:
         self._logs = logs
         self._log = name
-        self._models = ask.models
-        self._prompt = ask.prompt
-        self._parser = ask.parser
+        self._ask: Ask | None = ask
         self._patience = patience
         self._next = 2
         self._attempt: Attempt | None = None
@@ -191,12 +194,15 @@ class Producer:
             await self._write(events)
 
     async def _open(self) -> Attempt:
-        """The attempt that came to its first content: of the first model, or of the next."""
+        """The attempt that came to its first content: of the first model, or of the next. What
+        was asked is not kept beyond that: a long prompt would lie there for the whole answer."""
+        ask, self._ask = self._ask, None
+        assert ask is not None
         budget = self._began + self._patience.first_content
         passing: StreamapiError | None = None
-        for model, successor in zip(self._models, (*self._models[1:], None), strict=True):
+        for model, successor in zip(ask.models, (*ask.models[1:], None), strict=True):
             try:
-                return await self._try(model, budget)
+                return await self._try(ask, model, budget)
             except PASSING as error:
                 passing = error
                 if successor is None:
@@ -207,7 +213,7 @@ class Producer:
             await self._write([Wait("fallback", 1, 0.0, successor.name)])
         raise AssertionError("a chain has at least one model")
 
-    async def _try(self, model: Model, budget: float) -> Attempt:
+    async def _try(self, ask: Ask, model: Model, budget: float) -> Attempt:
         async def say(state: tenacity.RetryCallState) -> None:
             delay = round(state.upcoming_sleep, 3)
             await self._write([Wait("retry", state.attempt_number + 1, delay, model.name)])
@@ -225,7 +231,7 @@ class Producer:
         )
         async for attempt in retrying:
             with attempt:
-                return await self._ask(model, budget)
+                return await self._ask_once(ask, model, budget)
         raise AssertionError("tenacity gave up without a word")
 
     def _back_off(self, state: tenacity.RetryCallState) -> float:
@@ -235,10 +241,8 @@ class Producer:
             return error.asked_wait
         return random.uniform(0, self._patience.backoff * 2 ** (state.attempt_number - 1))
 
-    async def _ask(self, model: Model, budget: float) -> Attempt:
-        attempt = self._attempt = Attempt(
-            model, self._prompt, self._parser(), self._patience.output
-        )
+    async def _ask_once(self, ask: Ask, model: Model, budget: float) -> Attempt:
+        attempt = self._attempt = Attempt(model, ask.prompt, ask.parser(), self._patience.output)
         seconds = min(self._patience.attempt, budget - time.monotonic())
         try:
             async with Deadline(seconds):

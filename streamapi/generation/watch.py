@@ -14,6 +14,8 @@ class Watch:
     """Calls `look(now)` at `when`, by the loop's clock; `look` returns when to look again, or
     None to look no more."""
 
+    __slots__ = ("_look", "_loop", "_timer")
+
     def __init__(self, when: float, look: Callable[[float], float | None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._look = look
@@ -38,6 +40,8 @@ class Deadline:
     """`async with Deadline(seconds) as deadline:` raises TimeoutError in the body when the time
     has come, by cancelling the task where it waits: that is what closes an upstream socket.
     Like `asyncio.timeout`, but moving it costs an attribute."""
+
+    __slots__ = ("_expired", "_task", "_watch", "_when")
 
     def __init__(self, seconds: float) -> None:
         self._when = asyncio.get_running_loop().time() + seconds
@@ -82,6 +86,8 @@ class Deadline:
 class Stall:
     """Cancels the task that made it when a send has been under way for `seconds`: a server's
     send waits for ever for a peer that stops reading."""
+
+    __slots__ = ("_now", "_seconds", "_since", "_task", "_watch")
 
     def __init__(self, seconds: float) -> None:
         self._now = asyncio.get_running_loop().time

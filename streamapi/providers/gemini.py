@@ -87,11 +87,12 @@ class GeminiModel:
 
     async def _read(self, prompt: Prompt) -> AsyncGenerator[Sequence[Chunk], None]:
         template = await self._gemini.templates.get(self._card, prompt)
+        body = template.fill(prompt)
+        del prompt  # the answer may take long; what asked for it is not kept meanwhile
         response: aiohttp.ClientResponse | None = None
         try:
-            response = await self._gemini.post(
-                template.url, template.headers, template.fill(prompt)
-            )
+            response = await self._gemini.post(template.url, template.headers, body)
+            del body
             if response.status != 200:
                 raise await _refusal(response)
             splitter = FrameSplitter()
