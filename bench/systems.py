@@ -132,11 +132,12 @@ def _told(place: Place) -> Mapping[str, str]:
 
 
 def streamapi_env(place: Place, **settings: str) -> Mapping[str, str]:
-    """Production's defaults, but for the limit on requests: the load has one address."""
+    """Production's defaults, but for the limits of one caller: the load has one address."""
     return {
         "STREAMAPI_BIND": f"127.0.0.1:{place.port}",
         "STREAMAPI_GEMINI_BASE_URL": place.gemini,
         "STREAMAPI_RATE_LIMIT": "off",
+        "STREAMAPI_UPSTREAM_CALLS": "10000",
         "GOOGLE_API_KEY": "bench",
         **{f"STREAMAPI_{name}": value for name, value in settings.items()},
     }

@@ -31,6 +31,7 @@ from streamapi.generation.generations import Generations
 from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.producer import Patience
+from streamapi.generation.turns import AllTurns, TurnBounds
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings, UnsafeSettings, read_settings
@@ -163,7 +164,18 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         ),
         logs=logs,
         generations=Generations(
-            logs, patience, settings.disconnect_grace, remembered, settings.cache_ttl
+            logs,
+            patience,
+            settings.disconnect_grace,
+            remembered,
+            settings.cache_ttl,
+            AllTurns(
+                TurnBounds(
+                    settings.upstream_calls,
+                    settings.upstream_queue,
+                    settings.upstream_queue_per_key,
+                )
+            ),
         ),
         limits=MemoryLimits(),
         emulated=emulated,

@@ -71,6 +71,19 @@ class Settings(BaseSettings):
     )
     idle_timeout: Seconds = Field(30.0, description="Between two chunks of the model's.")
     total_timeout: Seconds = Field(600.0, description="For a whole generation.")
+    upstream_calls: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Calls in flight to one model, per process. A key (or an address, without "
+        "keys) may hold as many as are still free: alone, half.",
+    )
+    upstream_queue: int = Field(
+        2000, ge=0, le=1_000_000, description="Requests that wait for such a call, of all keys."
+    )
+    upstream_queue_per_key: int = Field(
+        200, ge=0, le=1_000_000, description="The same of one key; beyond it: `overloaded`."
+    )
     send_timeout: Seconds = Field(
         20.0, description="A reader that takes nothing for so long is dropped; it can resume."
     )

@@ -50,6 +50,7 @@ async def start(
     ask = Ask(
         task=task.name,
         model=model,
+        who=caller.key or caller.address or caller.owner,
         models=[parts.gemini.model(card) for card in cards],
         prompt=task.prompt(asked),
         parser=lambda: task.parser(asked),

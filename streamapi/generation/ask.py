@@ -33,12 +33,13 @@ class Caller(msgspec.Struct, frozen=True):
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asks for: a prompt for the first of `models` that can answer it, and how
-    the answer is read (`parser` makes a fresh parser per attempt). `digest` tells whether two
-    requests under one idempotency key are the same, `cache_key` stands for what an answer
-    depends on."""
+    the answer is read (`parser` makes a fresh parser per attempt). `who` shares the models with
+    others (see `turns`); `digest` tells whether two requests under one idempotency key are the
+    same, `cache_key` stands for what an answer depends on."""
 
     task: str
     model: str
+    who: str = ""
     models: Sequence[Model]
     prompt: Prompt
     parser: Callable[[], Parser]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from streamapi.errors import ContentBlocked, OutputTooLarge, UpstreamUnavailable
 from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
 from streamapi.generation.model import Chunk, Model, Parser, Prompt
+from streamapi.generation.turns import Turns
 
 
 class Attempt:
@@ -16,8 +17,8 @@ class Attempt:
     once the model has said that it finished; `usage` is the latest that it told."""
 
     __slots__ = (
-        "_flushed", "_include_thoughts", "_most", "_said", "finish", "first", "parser", "rest",
-        "served", "stream", "usage",
+        "_flushed", "_include_thoughts", "_most", "_said", "_turn", "finish", "first", "parser",
+        "rest", "served", "stream", "usage",
     )  # fmt: skip
 
     def __init__(self, model: Model, prompt: Prompt, parser: Parser, most: int) -> None:
@@ -32,6 +33,12 @@ class Attempt:
         self._said = 0
         self._most = most
         self._flushed = False
+        self._turn: tuple[Turns, str] | None = None
+
+    async def take_turn(self, turns: Turns, who: str) -> None:
+        """Wait until the model may be called. Raises `Overloaded`."""
+        await turns.take(who)
+        self._turn = turns, who
 
     async def open(self) -> None:
         """Wait for the first content, or for an end that is a valid answer without any."""
@@ -79,5 +86,10 @@ class Attempt:
         return self.parser.flush()
 
     async def aclose(self) -> None:
-        """Close the connection to the model, if it is open."""
-        await self.stream.aclose()
+        """Close the connection to the model, if it is open, and let others have their turn."""
+        try:
+            await self.stream.aclose()
+        finally:
+            if self._turn is not None:
+                (turns, who), self._turn = self._turn, None
+                turns.release(who)

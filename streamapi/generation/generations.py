@@ -19,6 +19,7 @@ from streamapi.generation.event import Event, Start
 from streamapi.generation.log import Eager, Entry, Generation, LogGone, Logs, Tail
 from streamapi.generation.producer import Patience, Producer
 from streamapi.generation.sharing import Sharing
+from streamapi.generation.turns import AllTurns
 
 
 class Generations:
@@ -33,9 +34,11 @@ class Generations:
         grace: float,
         key_ttl: float = 3600.0,
         cache_ttl: float = 3600.0,
+        turns: AllTurns | None = None,
     ) -> None:
         self._logs = logs
         self._patience = patience
+        self._turns = turns or AllTurns()
         self._grace = grace
         self._sharing = Sharing(logs, key_ttl, cache_ttl)
         self._producing: dict[asyncio.Task[None], Producer] = {}
@@ -69,7 +72,7 @@ class Generations:
             if earlier.id != mine.id:
                 await self._logs.forget(mine)
             return earlier
-        producer = Producer(self._logs, mine.log, ask, self._patience)
+        producer = Producer(self._logs, mine.log, ask, self._patience, self._turns)
         task = producer.start()
         self._producing[task] = producer
         task.add_done_callback(self._producing.pop)

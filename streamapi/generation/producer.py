@@ -23,6 +23,7 @@ from streamapi.errors import (
     Internal,
     ModelGone,
     ModelOutputInvalid,
+    Overloaded,
     ShuttingDown,
     StreamapiError,
     UpstreamInterrupted,
@@ -45,6 +46,7 @@ from streamapi.generation.event import (
 )
 from streamapi.generation.log import Conflict, Logs, Stopped
 from streamapi.generation.model import Chunk, Model
+from streamapi.generation.turns import AllTurns
 from streamapi.generation.watch import Deadline
 
 logger = logging.getLogger(__name__)
@@ -83,11 +85,15 @@ class Producer:
 
     __slots__ = (
         "_ask", "_attempt", "_began", "_closing", "_created", "_first_content", "_log", "_logs",
-        "_next", "_patience", "_stopped", "_task",
+        "_next", "_patience", "_queued", "_stopped", "_task", "_turns",
     )  # fmt: skip
 
-    def __init__(self, logs: Logs, name: str, ask: Ask, patience: Patience) -> None:
+    def __init__(
+        self, logs: Logs, name: str, ask: Ask, patience: Patience, turns: AllTurns
+    ) -> None:
         self._logs = logs
+        self._turns = turns
+        self._queued = 0.0
         self._log = name
         self._ask: Ask | None = ask
         self._patience = patience
@@ -231,7 +237,8 @@ class Producer:
         )
         async for attempt in retrying:
             with attempt:
-                return await self._ask_once(ask, model, budget)
+                number = attempt.retry_state.attempt_number
+                return await self._ask_once(ask, model, budget, number)
         raise AssertionError("tenacity gave up without a word")
 
     def _back_off(self, state: tenacity.RetryCallState) -> float:
@@ -241,11 +248,11 @@ class Producer:
             return error.asked_wait
         return random.uniform(0, self._patience.backoff * 2 ** (state.attempt_number - 1))
 
-    async def _ask_once(self, ask: Ask, model: Model, budget: float) -> Attempt:
+    async def _ask_once(self, ask: Ask, model: Model, budget: float, number: int) -> Attempt:
         attempt = self._attempt = Attempt(model, ask.prompt, ask.parser(), self._patience.output)
-        seconds = min(self._patience.attempt, budget - time.monotonic())
         try:
-            async with Deadline(seconds):
+            await self._take_turn(attempt, ask.who, model.name, budget, number)
+            async with Deadline(min(self._patience.attempt, budget - time.monotonic())):
                 await attempt.open()
         except TimeoutError:
             raise UpstreamTimeout("The model had not begun its answer in time.") from None
@@ -253,6 +260,23 @@ class Producer:
             await attempt.aclose()
             raise
         return attempt
+
+    async def _take_turn(
+        self, attempt: Attempt, who: str, model: str, budget: float, number: int
+    ) -> None:
+        turns, began = self._turns.of(model), time.monotonic()
+        if turns.free(who):
+            await attempt.take_turn(turns, who)
+            return
+        turns.check(who)
+        await self._write([Wait("queued", number, 0.0, model)])
+        try:
+            async with Deadline(budget - began):
+                await attempt.take_turn(turns, who)
+        except TimeoutError:
+            raise Overloaded("The model was busy for as long as one may wait for it.") from None
+        finally:
+            self._queued += time.monotonic() - began
 
     async def _write(self, events: Sequence[Event]) -> None:
         if events:
@@ -273,4 +297,4 @@ class Producer:
             return round((moment - self._began) * 1000)
 
         first = None if self._first_content is None else since(self._first_content)
-        return Timings(0, first, since(time.monotonic()))
+        return Timings(round(self._queued * 1000), first, since(time.monotonic()))

@@ -158,6 +158,15 @@ async def by_socket(server: Running, prompt: str, **more: Any) -> Answer:
 DOORS = {"json": by_json, "post": by_post, "get": by_get, "socket": by_socket}
 
 
+async def follow_later(server: Running, prompt: str) -> str:
+    """Ask without a reader (`Prefer: respond-async`); the generation."""
+    async with http(server.url) as client:
+        headers = {"Prefer": "respond-async"}
+        answer = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
+        assert answer.status_code == 202
+        return str(answer.json()["id"])
+
+
 async def say(socket: Any, kind: str, **more: Any) -> None:
     """Send a message."""
     await socket.send(json.dumps({"type": kind, **more}))

@@ -12,6 +12,7 @@ from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.model import Chunk, Model, Parser, Prompt
 from streamapi.generation.producer import Patience, Producer
+from streamapi.generation.turns import AllTurns
 from streamapi.tasks.text import TextParser
 
 PROMPT = Prompt(())
@@ -80,7 +81,9 @@ class Produced:
         parser: Callable[[], Parser] = TextParser,
         prompt: Prompt = PROMPT,
         bounds: LogBounds | None = None,
+        turns: AllTurns | None = None,
     ) -> None:
+        self.turns = turns or AllTurns()
         self.logs: Logs = MemoryLogs(bounds)
         self._ask = Ask(task="text", model="m", models=models, prompt=prompt, parser=parser)
         self._patience = patience
@@ -89,7 +92,7 @@ class Produced:
 
     async def begin(self) -> "Produced":
         await self.logs.append(LOG, 1, [Start("text", 0.0)])
-        self.producer = Producer(self.logs, LOG, self._ask, self._patience)
+        self.producer = Producer(self.logs, LOG, self._ask, self._patience, self.turns)
         self.task = self.producer.start()
         return self
 

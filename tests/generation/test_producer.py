@@ -25,6 +25,7 @@ from streamapi.errors import (
 from streamapi.generation.event import Cancelled, Delta, Event, Failed, Served, Usage, Wait
 from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.model import Chunk, Prompt
+from streamapi.generation.turns import AllTurns, TurnBounds
 from tests.generation.scripted import (
     END,
     LOG,
@@ -253,6 +254,33 @@ async def test_the_providers_wait_is_honoured() -> None:
     assert isinstance(wait, Wait)
     assert wait.delay == 0.12
     assert model.asked[1] - model.closed[0] >= 0.115
+
+
+async def test_nobody_waits_between_attempts_with_a_call_in_hand() -> None:
+    """While one waits before it asks again, another may call."""
+    turns = AllTurns(TurnBounds(calls=1))
+    later = UpstreamUnavailable("later", retry_after=0.2)
+    model = Scripted([later], [*say("a"), END])
+    produced = await Produced(model, turns=turns).begin()
+    await produced.come_to(is_wait)
+    assert turns.of(model.name).free("another")
+    await produced.task
+    assert turns.of(model.name).idle
+
+
+async def test_a_call_is_let_go_of_however_it_ends() -> None:
+    """An answer, a failure, a fallback, a bug, a stop: nothing is held afterwards."""
+    turns = AllTurns(TurnBounds(calls=2))
+    for script in ([*say("a"), END], [*say("a"), AWAY], [RuntimeError("a bug")], [AWAY]):
+        produced = await Produced(Scripted(script), Scripted([END], name="b"), turns=turns).begin()
+        await produced.task
+    for script in ([Pause()], [*say("a"), Pause()]):
+        produced = await Produced(Scripted(script), turns=turns).begin()
+        await asyncio.sleep(0.01)
+        produced.producer.stop("caller")
+        await produced.task
+    assert turns.of("scripted").idle
+    assert turns.of("b").idle
 
 
 async def test_the_backoff_doubles_and_is_jittered() -> None:

@@ -1,0 +1,127 @@
+"""A model that is called as often as it may: who comes next waits, and is told so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from streamapi.emulator import Emulator
+from tests.api.wire import Answer, by_get, by_json, by_post, by_socket, calls, follow_later, unique
+from tests.conftest import Running, running, until
+
+SHORT = "[[words:3]]"
+SILENT = "[[fault:hang_after_text after=1]]"
+PATIENT = {"idle_timeout": 30, "first_content_timeout": 20, "attempt_timeout": 10}
+DOORS = {"json": by_json, "post": by_post, "get": by_get, "socket": by_socket}
+door = pytest.mark.parametrize("door", DOORS)
+
+
+@asynccontextmanager
+async def busy(emulator: Emulator, **settings: Any) -> AsyncIterator[tuple[Running, str]]:
+    """A server on which this address has all the calls that it may have: one, of two. The
+    generation that has it."""
+    async with running(emulator, **{"upstream_calls": 2, **PATIENT, **settings}) as server:
+        prompt = unique(SILENT)
+        generation = await follow_later(server, prompt)
+        async with asyncio.timeout(5):
+            while not await calls(emulator, prompt):
+                await asyncio.sleep(0.005)
+        yield server, generation
+
+
+async def cancel(server: Running, generation: str) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        await client.post(f"/v1/generations/{generation}/cancel")
+
+
+@pytest.mark.parametrize("door", ["get", "socket"])
+async def test_who_waits_is_told_so_once(emulator: Emulator, door: str) -> None:
+    """One `wait` event says `queued`; when a call ends, the next is made, and `queue_ms` says how
+    long it waited."""
+    async with busy(emulator) as (server, generation):
+        prompt = unique(SHORT)
+        asking = asyncio.create_task(DOORS[door](server, prompt))
+        await until(lambda: server.parts.generations.running == 2, "the second one waits")
+        assert await calls(emulator, prompt) == []
+        await cancel(server, generation)
+        events = (await asking).events
+    waits = [event for event in events if event.type == "wait"]
+    assert [(event.n, event.data["reason"], event.data["attempt"]) for event in waits] == [
+        (2, "queued", 1)
+    ]
+    assert events[-1].type == "done"
+    assert 0 < events[-1].data["timings"]["queue_ms"] <= events[-1].data["timings"]["total_ms"]
+
+
+async def test_who_need_not_wait_is_told_nothing(server: Running) -> None:
+    """No event, and no time in the queue."""
+    events = (await by_get(server, unique(SHORT))).events
+    assert "wait" not in [event.type for event in events]
+    assert events[-1].data["timings"]["queue_ms"] == 0
+
+
+@door
+async def test_beyond_the_queue_is_overload(emulator: Emulator, door: str) -> None:
+    """A full queue refuses at once, with when to come again."""
+    async with busy(emulator, upstream_queue_per_key=0) as (server, _):
+        prompt = unique(SHORT)
+        answer: Answer = await DOORS[door](server, prompt)
+        assert await calls(emulator, prompt) == []
+    assert answer.problem["code"] == "overloaded"
+    assert answer.problem["retryable"] is True
+    assert answer.problem["retry_after"] >= 1
+    if door in ("json", "post"):
+        assert answer.status == 503
+
+
+async def test_a_wait_is_bounded(emulator: Emulator) -> None:
+    """Nobody waits longer than for the first content: then it is `overloaded`."""
+    bounds = {"first_content_timeout": 0.3, "attempt_timeout": 0.3}
+    async with busy(emulator, **bounds) as (server, _):
+        answer = await by_json(server, unique(SHORT))
+    assert (answer.status, answer.problem["code"]) == (503, "overloaded")
+
+
+async def test_who_leaves_the_queue_calls_nobody(emulator: Emulator) -> None:
+    """Cancelled while it waits: its ending is told, no call is made, and others have their turn."""
+    async with busy(emulator) as (server, generation):
+        prompt = unique(SHORT)
+        waiting = await follow_later(server, prompt)
+        await until(lambda: server.parts.generations.running == 2, "it waits")
+        await cancel(server, waiting)
+        await until(lambda: server.parts.generations.running == 1, "it has ended")
+        await cancel(server, generation)
+        assert (await by_json(server, unique(SHORT))).status == 200
+        assert await calls(emulator, prompt) == []
+
+
+async def test_an_end_of_the_server_ends_who_waits(emulator: Emulator) -> None:
+    """The drain ends the queue too: `shutting_down`, and nobody is called."""
+    async with busy(emulator) as (server, _):
+        prompt = unique(SHORT)
+        asking = asyncio.create_task(by_get(server, prompt))
+        await until(lambda: server.parts.generations.running == 2, "it waits")
+        await server.parts.generations.close(0.0)
+        events = (await asking).events
+    assert events[-1].type == "failed"
+    assert events[-1].data["problem"]["code"] == "shutting_down"
+    assert await calls(emulator, prompt) == []
+
+
+async def test_one_address_does_not_starve_another(emulator: Emulator) -> None:
+    """With all its calls stalled and a full queue behind them, an address is alone in its trouble:
+    the next one is answered as if nobody else were there."""
+    async with busy(emulator, upstream_queue_per_key=20) as (server, _):
+        waiting = [asyncio.create_task(by_get(server, unique(SHORT))) for _ in range(20)]
+        await until(lambda: server.parts.generations.running == 21, "they wait")
+        other = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+        async with httpx.AsyncClient(transport=other, base_url=server.url) as client:
+            answer = await client.post("/v1/text", json={"prompt": unique(SHORT)})
+        assert answer.status_code == 200
+        assert answer.json()["timings"]["queue_ms"] == 0
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
