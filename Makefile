@@ -89,13 +89,16 @@ system:
 	fi; \
 	[ -z "$$missing" ] || echo "!!! missing:$$missing; the tests that need it will be skipped" >&2
 
-.PHONY: bench bench-all profile
+.PHONY: bench bench-all fairness profile
 
 bench: $(VENV)/.installed ## measure streamapi beside its peers (20 minutes; ARGS=--quick: 4)
 	@$(BIN)/python -m bench.run $(ARGS)
 
 bench-all: $(VENV)/.installed ## the same with all peers (35 minutes)
 	@$(BIN)/python -m bench.run --all $(ARGS)
+
+fairness: $(VENV)/.installed ## measure what one busy caller costs another
+	@$(BIN)/python -m bench.fairness
 
 profile: $(VENV)/.installed ## show where the server's time goes under 50 streams
 	@$(BIN)/python -m bench.profile
