@@ -18,7 +18,7 @@ from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import Event, Start
 from streamapi.generation.log import Eager, Entry, Generation, LogGone, Logs, Tail
 from streamapi.generation.producer import Patience, Producer
-from streamapi.generation.sharing import Sharing
+from streamapi.generation.sharing import Begin, Sharing
 from streamapi.generation.turns import AllTurns
 
 
@@ -59,17 +59,26 @@ class Generations:
         Raises `Overloaded`, `ShuttingDown` and `IdempotencyKeyReused`."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
-        mine = _generation(caller, ask)
-        await self._logs.append(mine.log, 1, [Start(ask.task, mine.created)])
-        await self._logs.hold(mine)
+        mine, begun = _generation(caller, ask), False
+
+        async def begin() -> None:
+            nonlocal begun
+            if not begun:
+                await self._logs.append(mine.log, 1, [Start(ask.task, mine.created)])
+                begun = True
+                await self._logs.hold(mine)
+
         try:
-            earlier = await self._asked_before(ask, mine)
+            earlier = await self._asked_before(ask, mine, begin)
+            if earlier is None:
+                await begin()
         except BaseException:
             with suppress(StoreUnavailable):
-                await self._logs.forget(mine)  # nobody will ever end its log
+                if begun:
+                    await self._logs.forget(mine)  # nobody will ever end its log
             raise
         if earlier is not None:
-            if earlier.id != mine.id:
+            if begun and earlier.id != mine.id:
                 await self._logs.forget(mine)
             return earlier
         producer = Producer(self._logs, mine.log, ask, self._patience, self._turns)
@@ -78,15 +87,15 @@ class Generations:
         task.add_done_callback(self._producing.pop)
         return mine
 
-    async def _asked_before(self, ask: Ask, mine: Generation) -> Generation | None:
+    async def _asked_before(self, ask: Ask, mine: Generation, begin: Begin) -> Generation | None:
         if ask.idempotency_key is not None:
-            earlier = await self._sharing.repeated(ask, mine)
+            earlier = await self._sharing.repeated(ask, mine, begin)
             if earlier is not None:
                 return earlier
         if ask.cache == "off":
             return None
         try:
-            return await self._sharing.joined(ask, mine)
+            return await self._sharing.joined(ask, mine, begin)
         except StoreUnavailable:
             return None  # sharing saves; without the store, the model is asked
 

@@ -109,6 +109,9 @@ class Logs(Protocol):
         (and not at `replaces`). Returns the generation it points at now: its log may have gone,
         the promise of the name has not."""
 
+    async def claimed(self, name: str) -> str | None:
+        """The generation that `name` points at, without claiming it."""
+
     async def hold(self, generation: Generation) -> None:
         """Hold the generation's log, and remember the generation for a while after it. A
         generation that is held already moves, with its claims; a log that loses its last hold

@@ -132,13 +132,16 @@ class MemoryLogs:
     async def claim(
         self, name: str, generation: str, ttl: float, replaces: str | None = None
     ) -> str:
-        now = self._clock()
-        claim = self._claims.get(name)
-        if claim is not None and claim.until > now and claim.generation != replaces:
-            return claim.generation
+        earlier = await self.claimed(name)
+        if earlier not in (None, replaces):
+            return earlier
         self._held[generation].names.append(name)
-        self._claims[name] = _Claim(generation, now + ttl)
+        self._claims[name] = _Claim(generation, self._clock() + ttl)
         return generation
+
+    async def claimed(self, name: str) -> str | None:
+        claim = self._claims.get(name)
+        return None if claim is None or claim.until <= self._clock() else claim.generation
 
     async def hold(self, generation: Generation) -> None:
         kept = self._kept(generation.log)

@@ -17,7 +17,6 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import get_args
 
 from streamapi.errors import StoreUnavailable
 from streamapi.generation.event import ENDINGS, Event
@@ -30,6 +29,7 @@ from streamapi.generation.redis_scripts import (
     ARRIVE,
     BYE,
     CLAIM,
+    CLAIMED,
     FIND,
     FORGET,
     HOLD,
@@ -39,7 +39,7 @@ from streamapi.generation.redis_scripts import (
     STOP,
 )
 from streamapi.generation.redis_tail import Follower
-from streamapi.generation.redis_wire import Lives, unpack_generation
+from streamapi.generation.redis_wire import Lives, unpack_generation, why_of
 
 logger = logging.getLogger(__name__)
 
@@ -174,6 +174,10 @@ class RedisLogs:
             self._mirror.anew(own)  # Redis was emptied, and has not got it again yet
         raise StoreUnavailable("Redis does not know the generation that it should promise.")
 
+    async def claimed(self, name: str) -> str | None:
+        winner = await self._lane.call(CLAIMED, name)
+        return winner.decode() or None
+
     async def hold(self, generation: Generation) -> None:
         before = await self._local.find(generation.id)
         own = self._mirror.own.get(generation.log)
@@ -293,9 +297,9 @@ class RedisLogs:
                 await self._local.hold(unpack_generation(data))
         elif kind == "stop":
             own.kept.holds.discard(generation)
-            await self._local.stop(log, _why(data))
+            await self._local.stop(log, why_of(data))
         elif kind == "release" and not own.kept.ended and generation in own.kept.holds:
-            own.kept.leave(generation, _why(data))
+            own.kept.leave(generation, why_of(data))
             self._mirror.left(own, generation)
         elif kind == "forget":
             own.kept.holds.discard(generation)
@@ -322,10 +326,3 @@ class RedisLogs:
                     self._follower.check()
             except Exception:
                 logger.exception("a beat was missed")
-
-
-def _why(data: bytes) -> Stopped:
-    for why in get_args(Stopped):
-        if data == why.encode():
-            return why  # type: ignore[no-any-return]
-    return "caller"

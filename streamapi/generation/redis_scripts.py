@@ -203,6 +203,12 @@ call('SET', name, ARGV[4], 'PX', ARGV[5])
 return ARGV[4]
 """)
 
+CLAIMED = _script("""
+-- name -> whom it points at, if anybody
+local now = call('GET', key('claim', ARGV[3]))
+return now and call('EXISTS', key('gen', now)) == 1 and now or ''
+""")
+
 FIND = _script("""return call('HGET', key('gen', ARGV[3]), 'is')""")
 
 DROP = _script("""
@@ -236,5 +242,5 @@ PAGE = _script("""
 return call('XRANGE', key('log', ARGV[3]), '(' .. ARGV[4], '+', 'COUNT', ARGV[5])
 """)
 
-SCRIPTS = (ARRIVE, APPEND, LOST, LOOK, HOLD, RELEASE, LEFT, STOP, FORGET, CLAIM, FIND, DROP, RENEW,
-           WAKE, BYE, PAGE)  # fmt: skip
+SCRIPTS = (ARRIVE, APPEND, LOST, LOOK, HOLD, RELEASE, LEFT, STOP, FORGET, CLAIM, CLAIMED, FIND,
+           DROP, RENEW, WAKE, BYE, PAGE)  # fmt: skip

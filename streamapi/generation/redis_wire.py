@@ -5,13 +5,14 @@ is the same to the byte.
 """
 
 from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 
 from streamapi.errors import ProducerLost
 from streamapi.generation.event import EVENTS, Event, Failed, encode
 from streamapi.generation.kept import SHARED
-from streamapi.generation.log import Entry, Generation
+from streamapi.generation.log import Entry, Generation, Stopped
 from streamapi.generation.memory_log import LogBounds
 
 _pack = msgspec.msgpack.Encoder()
@@ -66,6 +67,14 @@ def pack_generation(generation: Generation) -> bytes:
 def unpack_generation(data: bytes) -> Generation:
     """The generation of a key."""
     return _generation.decode(data)
+
+
+def why_of(data: bytes) -> Stopped:
+    """Why a log is to be stopped, as another process says it."""
+    for why in get_args(Stopped):
+        if data == why.encode():
+            return why  # type: ignore[no-any-return]
+    return "caller"
 
 
 def lost() -> Event:

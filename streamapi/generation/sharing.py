@@ -4,9 +4,13 @@ A claim points a name at a generation. Under the name of an `Idempotency-Key`, t
 answer: the same generation. Under the name of a canonical request it is the cache, when the
 generation's log has ended well, and single-flight, when the log still runs: another generation
 holds the *same log*. What ended badly is replaced, by compare-and-set, and never kept.
+
+A name is looked up before it is claimed: who asks again needs no log of its own, and is answered
+when there is no room for one.
 """
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -16,23 +20,26 @@ from streamapi.generation.ask import Ask
 from streamapi.generation.event import Done, Event
 from streamapi.generation.log import CacheStatus, Conflict, Generation, LogGone, Logs
 
+Begin = Callable[[], Awaitable[None]]
+"""Opens a generation's log, and holds it; the second time it does nothing."""
+
 
 class Sharing:
-    """Claims on behalf of a generation that has just begun. Times in seconds."""
+    """Claims on behalf of a generation that is about to begin. Times in seconds."""
 
     def __init__(self, logs: Logs, key_ttl: float, cache_ttl: float) -> None:
         self._logs = logs
         self._key_ttl = key_ttl
         self._cache_ttl = cache_ttl
 
-    async def repeated(self, ask: Ask, mine: Generation) -> Generation | None:
+    async def repeated(self, ask: Ask, mine: Generation, begin: Begin) -> Generation | None:
         """The generation that the idempotency key began earlier, unless that one failed or was
         cancelled: who tries again wants an answer, not the same failure. Raises
         `IdempotencyKeyReused`."""
         name = f"key/{mine.owner}/{_tagged(ask.idempotency_key or '')}"
         replaces: str | None = None
         while True:
-            earlier = await self._claim(name, mine, self._key_ttl, replaces)
+            earlier = await self._claim(name, mine, begin, self._key_ttl, replaces)
             if earlier is None:
                 return None
             if earlier.digest != mine.digest:
@@ -45,14 +52,14 @@ class Sharing:
                 return earlier
             replaces = earlier.id
 
-    async def joined(self, ask: Ask, mine: Generation) -> Generation | None:
+    async def joined(self, ask: Ask, mine: Generation, begin: Begin) -> Generation | None:
         """The caller's generation on the log of an earlier one that asked for the same: a hit
         when that log has ended well, collapsed while it runs."""
         name = f"cache/{mine.owner}/{_tagged(ask.cache_key)}"
         refresh = ask.cache == "refresh"
         replaces: str | None = None
         while True:
-            leader = await self._claim(name, mine, self._cache_ttl, replaces)
+            leader = await self._claim(name, mine, begin, self._cache_ttl, replaces)
             if leader is None:
                 return None
             if not refresh:
@@ -74,9 +81,12 @@ class Sharing:
         return generation
 
     async def _claim(
-        self, name: str, mine: Generation, ttl: float, replaces: str | None
+        self, name: str, mine: Generation, begin: Begin, ttl: float, replaces: str | None
     ) -> Generation | None:
-        winner = await self._logs.claim(name, mine.id, ttl, replaces)
+        winner = await self._logs.claimed(name)
+        if winner in (None, replaces):
+            await begin()  # append first, then claim: a name never points at a log without start
+            winner = await self._logs.claim(name, mine.id, ttl, replaces)
         return None if winner == mine.id else await self._logs.find(winner)
 
     async def _ending(self, generation: Generation, own: bool) -> Event | None:

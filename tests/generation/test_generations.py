@@ -379,6 +379,20 @@ async def test_as_many_as_fit_run_and_the_next_is_overload() -> None:
     await held.close(0)
 
 
+async def test_who_asks_again_needs_no_room() -> None:
+    """A full server answers a repeat, and lets who asks the same join: neither opens a log."""
+    held, model = generations(LogBounds(max_logs=2)), hanging()
+    first = await held.start(ME, keyed(model))
+    leader = await held.start(ME, ask(model, cache="use", cache_key="c"))
+    assert await held.start(ME, keyed(model)) == first
+    joined = await held.start(ME, ask(model, cache="use", cache_key="c"))
+    assert (joined.log, joined.cache) == (leader.log, "collapsed")
+    await ended(held, first)
+    assert (await held.start(ME, ask(model, cache="use", cache_key="c"))).log == leader.log
+    assert isinstance(await ended(held, first), Done)  # its log made room for nobody
+    await held.close(0)
+
+
 async def test_a_closing_process_takes_no_new_work() -> None:
     """`close` refuses what comes, and lets what runs come to its end."""
     held = generations()

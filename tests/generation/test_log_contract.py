@@ -554,6 +554,15 @@ async def test_of_many_replacements_one_wins(logs: Logs) -> None:
     assert won[0] in mine
 
 
+async def test_a_name_is_looked_up_without_a_claim(logs: Logs) -> None:
+    """Who only looks learns whom a name points at, and changes nothing."""
+    mine = await held(logs)
+    name = f"n/{mine}"
+    assert await logs.claimed(name) is None
+    assert await logs.claim(name, mine, 60) == mine
+    assert await logs.claimed(name) == mine
+
+
 async def test_a_claim_ends(logs: Logs) -> None:
     """After its time a name is free."""
     first, second = await held(logs, DONE), await held(logs)
