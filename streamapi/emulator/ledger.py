@@ -31,7 +31,7 @@ Outcome = Literal["finished", "fault", "client_left", "closed"]
 
 @dataclass(slots=True)
 class Call:
-    """One model call, filled in as it goes."""
+    """One model call, filled in as it goes. `tokens` is the usage that was told last."""
 
     id: int
     model: str
@@ -43,6 +43,7 @@ class Call:
     first_byte: float | None = None
     ended: float | None = None
     outcome: Outcome | None = None
+    tokens: int = 0
 
     def begun(self) -> None:
         """The first byte of the answer goes out."""
@@ -51,7 +52,7 @@ class Call:
 
     def told(self) -> dict[str, Any]:
         """The call as the control endpoint tells it."""
-        names = ("id", "model", "method", "key_sha256_8", "fault")
+        names = ("id", "model", "method", "key_sha256_8", "fault", "tokens")
         times = ("started", "first_byte", "ended", "outcome")
         entry = {name: getattr(self, name) for name in names + times}
         return {**entry, "prompt_excerpt": self.prompt[:EXCERPT]}

@@ -57,6 +57,8 @@ class Stage:
             if isinstance(act, Half):
                 frame = frame[: len(frame) // 2]
             await self._write(answer, frame)
+            if isinstance(act, Say):
+                self._told(act)
             index += 1
         await self._write(answer, framing.end(index))
         await answer.write_eof()
@@ -84,8 +86,13 @@ class Stage:
                     return await self._break_off(says, act)
         answer = web.StreamResponse(headers={"Content-Type": JSON_TYPE})
         await self._write(answer, body or (_body(fold(says)) if says else b"{}"))
+        if says and not body:
+            self._told(says[-1])
         await answer.write_eof()
         return answer
+
+    def _told(self, act: Say) -> None:
+        self.call.tokens = act.message["usageMetadata"]["totalTokenCount"]
 
     async def _break_off(self, says: list[Say], act: Act) -> web.StreamResponse:
         """Half of a body whose length was promised, then the act."""
