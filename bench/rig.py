@@ -56,6 +56,9 @@ async def system(pace: float = 0.02, **settings: str) -> AsyncIterator[tuple[str
         "STREAMAPI_BIND": f"127.0.0.1:{port}",
         "STREAMAPI_GEMINI_BASE_URL": emulator,
         "STREAMAPI_RATE_LIMIT": "off",
+        "STREAMAPI_TOKENS_PER_MINUTE": "0",
+        "STREAMAPI_TOKENS_PER_DAY": "0",
+        "STREAMAPI_MAX_STREAMS": "0",
         **{f"STREAMAPI_{name}": value for name, value in settings.items()},
     }
     emulate = ("emulate", "--bind", f"127.0.0.1:{upstream}", "--pace", str(pace))

@@ -138,6 +138,9 @@ def streamapi_env(place: Place, **settings: str) -> Mapping[str, str]:
         "STREAMAPI_GEMINI_BASE_URL": place.gemini,
         "STREAMAPI_RATE_LIMIT": "off",
         "STREAMAPI_UPSTREAM_CALLS": "10000",
+        "STREAMAPI_TOKENS_PER_MINUTE": "0",
+        "STREAMAPI_TOKENS_PER_DAY": "0",
+        "STREAMAPI_MAX_STREAMS": "0",
         "GOOGLE_API_KEY": "bench",
         **{f"STREAMAPI_{name}": value for name, value in settings.items()},
     }

@@ -14,6 +14,7 @@ const ADVICE = {
   too_large: 'Shorten the request.',
   uri_too_long: 'Take one of the POST doors.',
   rate_limited: 'Wait a moment, then try again.',
+  quota_exceeded: 'The tokens of the day are used up: try again later.',
   too_many_streams: 'Let another stream end first.',
   upstream_unavailable: 'Try again shortly; the provider’s trouble usually passes.',
   upstream_timeout: 'Try again, or ask for less at once.',

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from quart import Quart
 
-from streamapi.access.limits import MemoryLimits
+from streamapi.access.limits import Limits, MemoryLimits
 from streamapi.api import (
     body,
     docs,
@@ -75,6 +75,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     @app.before_serving
     async def open_up() -> None:
         await parts.logs.start()
+        await parts.limits.start()
         await parts.gemini.open(parts.catalogue.serving(settings.default_model))
 
     @app.after_serving
@@ -104,7 +105,8 @@ async def close(parts: Services, within: float, delay: float = 0.0) -> None:
         _say_goodbye(parts.streams, told)
     _say_goodbye(parts.sockets, told)
     await parts.gemini.aclose()
-    await _close_logs(parts.logs)
+    await _close(parts.logs)
+    await _close(parts.limits)
     parts.closed = True
 
 
@@ -120,13 +122,13 @@ def _say_goodbye(readers: set[Callable[[], None]], told: set[Callable[[], None]]
         goodbye()
 
 
-async def _close_logs(logs: Logs) -> None:
+async def _close(store: Logs | Limits) -> None:
     try:
         async with asyncio.timeout(GOODBYE):
-            await logs.aclose()
+            await store.aclose()
     except Exception as error:
         # Its leases end by themselves.
-        logger.warning("the logs could not be closed: %r", error)
+        logger.warning("a store could not be closed: %r", error)
 
 
 def _parts(settings: Settings, emulated: bool) -> Services:
@@ -177,7 +179,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
                 )
             ),
         ),
-        limits=MemoryLimits(),
+        limits=_limits(settings),
         emulated=emulated,
     )
 
@@ -197,6 +199,14 @@ def _logs(settings: Settings) -> Logs:
     from streamapi.generation.redis_log import RedisLogs
 
     return RedisLogs(settings.redis_url, bounds)
+
+
+def _limits(settings: Settings) -> Limits:
+    if not settings.redis_url:
+        return MemoryLimits()
+    from streamapi.access.redis_limits import RedisLimits
+
+    return RedisLimits(settings.redis_url, settings.workers)
 
 
 def needs_key(settings: Settings) -> bool:

@@ -214,14 +214,14 @@ class IdempotencyKeyReused(CallerError):
 
 
 class RateLimited(CallerError):
-    """Too many requests in too short a time. Wait for `Retry-After` seconds."""
+    """Too many requests, or tokens, in too short a time. Wait for `Retry-After` seconds."""
 
     code, status, title, retryable = "rate_limited", 429, "Too many requests", True
     default_retry_after = 1.0
 
 
 class QuotaExceeded(CallerError):
-    """The key has used the tokens of its period. Wait for `Retry-After` seconds."""
+    """The tokens of the day are used up. Wait for `Retry-After` seconds."""
 
     code, status, title, retryable = "quota_exceeded", 429, "The quota is used up", True
     default_retry_after = 60.0

@@ -146,8 +146,40 @@ class Settings(BaseSettings):
     )
     rate_limit: str = Field(
         "120/minute",
-        description="Requests per address and endpoint: a number per second, minute, hour or "
-        "day; or `off`.",
+        description="Requests per key (or address) and endpoint: a number per second, minute, "
+        "hour or day; or `off`.",
+    )
+    message_limit: int = Field(
+        600,
+        ge=0,
+        description="Messages per minute on one WebSocket, of whatever kind; 0: no limit.",
+    )
+    failures_per_minute: int = Field(
+        20, ge=1, description="Bad keys per address; beyond it none is looked up."
+    )
+    tokens_per_minute: int = Field(
+        1_000_000, ge=0, description="Tokens per key (or address); 0: no limit."
+    )
+    tokens_per_day: int = Field(
+        20_000_000, ge=0, description="The same in a day (`quota_exceeded`)."
+    )
+    answer_tokens: int = Field(
+        2000,
+        ge=1,
+        description="What an answer is taken to cost until it has ended, where the request has no "
+        "`max_output_tokens`.",
+    )
+    max_streams: int = Field(
+        200,
+        ge=0,
+        description="Answers being written at once, per key (or address); 0: no limit.",
+    )
+    trusted_hops: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Proxies of yours in front, each of which adds to `X-Forwarded-For`: the "
+        "address is taken so many places from its right. 0: the header is not believed.",
     )
     cors_origins: Commas = Field(
         (), description="Origins whose pages may ask, besides our own. Commas between; `*` for all."

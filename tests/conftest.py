@@ -29,6 +29,10 @@ from streamapi.settings import Settings
 
 QUICK = {
     "rate_limit": "off",
+    "message_limit": 0,
+    "tokens_per_minute": 0,
+    "tokens_per_day": 0,
+    "max_streams": 0,
     "retry_backoff": 0.005,
     "attempt_timeout": 0.6,
     "first_content_timeout": 2.0,
@@ -36,7 +40,7 @@ QUICK = {
     "disconnect_grace": 0.2,
     "log_level": "error",
 }
-"""Settings under which a time-out does not make a test slow."""
+"""Settings under which no time-out makes a test slow, and no limit stops it."""
 
 
 class Running:

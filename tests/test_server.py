@@ -69,6 +69,18 @@ async def test_without_a_key_it_does_not_open_to_others() -> None:
     assert b"GOOGLE_API_KEY is not set" in error
 
 
+async def test_the_access_log_has_the_address_that_is_counted() -> None:
+    """Behind one proxy: what it says, and not what a client made up."""
+    async with serving(TRUSTED_HOPS="1") as (process, url), httpx.AsyncClient() as client:
+        told = {"X-Forwarded-For": "198.51.100.6, 192.0.2.77"}
+        await client.get(f"{url}/readyz", headers=told)
+        assert process.stdout is not None
+        async with asyncio.timeout(5):
+            while b"/readyz" not in (line := await process.stdout.readline()):
+                pass
+        assert json.loads(line)["address"] == "192.0.2.77"
+
+
 async def test_a_wrong_setting_is_named() -> None:
     """A setting that cannot be read does not start; the sentence names it."""
     process = await started(RETRY_ATTEMPTS="0")

@@ -79,6 +79,21 @@ async def gone(pids: set[int], seconds: float) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_processes_count_together(redis: str) -> None:
+    """Twenty an hour: of sixty requests over twenty connections, to two processes, exactly twenty
+    pass; and Redis knows no address."""
+    settings = {"WORKERS": "2", "REDIS_URL": redis, "RATE_LIMIT": "20/hour"}
+    async with serving(**settings, DRAIN_TIMEOUT="1") as (_, url):
+        await who_answers(url, 2)
+
+        async def three() -> list[int]:
+            async with httpx.AsyncClient(timeout=20) as client:
+                return [(await client.post(f"{url}/v1/text", json={})).status_code for _ in "abc"]
+
+        codes = await asyncio.gather(*(three() for _ in range(20)))
+        assert sorted(code for of in codes for code in of) == [422] * 20 + [429] * 40
+
+
 async def test_a_dead_child_is_replaced_and_a_signal_drains_all(redis: str) -> None:
     """Two processes answer on one address. One is killed: every new connection is answered all
     the same, and another takes its place. SIGTERM then ends all, cleanly."""

@@ -1,1 +1,6 @@
-"""Who may ask, and how much."""
+"""Who may ask, and how much.
+
+limits.py        rates and slots, taken in one step; in memory
+redis_limits.py  the same, in a Redis that processes share (its scripts beside it)
+fare.py          what one answer costs: tokens, and a stream at once
+"""

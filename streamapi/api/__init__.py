@@ -11,5 +11,6 @@ generations.py  a generation, its events, cancel, forget
 models.py  health.py  pages.py  docs.py
 problems.py     every error as problem+json
 limits.py       quart-rate-limiter's decorators over one atomic take
+address.py      where a request came from
 headers.py      request ids, CORS, origins
 """

@@ -6,9 +6,11 @@ from typing import Any
 
 from quart import request
 
+from streamapi.access.fare import Fare
+from streamapi.api import limits
 from streamapi.api.body import validate
 from streamapi.api.services import Services
-from streamapi.errors import FieldError, InvalidHeader, InvalidRequest
+from streamapi.errors import CallerError, FieldError, InvalidHeader, InvalidRequest
 from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import encode
 from streamapi.generation.log import Generation, OnDisconnect
@@ -61,7 +63,14 @@ async def start(
         cache=cache,
         cache_key=f"{cards[0].id} {_canonical(task, asked, OWN)}" if cache != "off" else "",
     )
-    return await parts.generations.start(caller, ask)
+    fare = Fare(parts.limits, settings, caller, ask)
+    try:
+        return await parts.generations.start(caller, ask, fare)
+    except CallerError as error:
+        limits.wait_longer(error)
+        raise
+    finally:
+        limits.tell(fare.states)
 
 
 def idempotency_key(value: str | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 from quart import Quart, Response, g, has_request_context, request, websocket
 from quart_cors import cors, cors_exempt  # noqa: F401  (sockets are exempted where they are)
 
-from streamapi.api import origins
+from streamapi.api import address, origins
 from streamapi.settings import Settings
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -36,12 +36,15 @@ def register(app: Quart, settings: Settings) -> None:
     """Give every request an id and every response its headers."""
 
     async def name_request() -> None:
-        g.request_id = _sane(request.headers.get("X-Request-Id"))
+        _name(request, settings)
         if request.path.startswith("/v1/") and request.method != "OPTIONS":
             origins.check(settings, request.headers)
 
+    async def name_socket() -> None:
+        _name(websocket, settings)
+
     app.before_request(name_request)
-    app.before_websocket(_name_socket)
+    app.before_websocket(name_socket)
     app.after_request(_finish)
     app.after_websocket(_finish_refusal)  # type: ignore[type-var]  # None is an accepted socket
     if settings.cors_origins:
@@ -55,8 +58,10 @@ def register(app: Quart, settings: Settings) -> None:
         )
 
 
-async def _name_socket() -> None:
-    g.request_id = _sane(websocket.headers.get("X-Request-Id"))
+def _name(connection: Any, settings: Settings) -> None:
+    g.request_id = _sane(connection.headers.get("X-Request-Id"))
+    # In the scope, the access log finds it too.
+    connection.scope["streamapi.address"] = address.find(connection, settings.trusted_hops)
 
 
 def _sane(given: str | None) -> str:

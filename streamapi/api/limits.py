@@ -7,17 +7,23 @@ is not counted.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from quart import Quart, Response, current_app, g, request
-from quart_rate_limiter import RateLimit, RateLimiter
+from quart_rate_limiter import (
+    QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE,
+    RateLimit,
+    RateLimiter,
+)
 
-from streamapi.access.limits import Limit, Taken
+from streamapi.access.fare import State, network, payer
+from streamapi.access.limits import Limit, Slots, Want
 from streamapi.api import sse
 from streamapi.api.services import caller, services
-from streamapi.errors import RateLimited
+from streamapi.errors import KeyExpired, RateLimited, StreamapiError, Unauthenticated
 from streamapi.settings import Settings
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -34,19 +40,20 @@ class AtomicRateLimiter(RateLimiter):
         view = current_app.view_functions.get(request.endpoint or "")
         if view is None or request.method == "OPTIONS":
             return  # a preflight asks for nothing yet
+        if getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False):
+            return
         if getattr(view, "resumes", False) and sse.cursor() is not None:
             return
         blueprint = current_app.blueprints.get(request.blueprint or "")
-        for limit in self._get_limits_for_view_function(view, blueprint):
-            await take(request.endpoint or "", _limit(limit))
+        limits = self._get_limits_for_view_function(view, blueprint)
+        await take(request.endpoint or "", [_limit(limit) for limit in limits])
 
     async def _after_request(self, response: Response) -> Response:
-        taken: tuple[Limit, Taken] | None = g.get("taken")
-        if taken is not None:
-            limit, state = taken
-            response.headers["RateLimit-Policy"] = f'"default";q={limit.count};w={limit.period:g}'
-            reset = math.ceil(state.retry_after or state.reset)
-            response.headers["RateLimit"] = f'"default";r={state.remaining};t={reset}'
+        states: dict[str, State] = g.get("limits", {})
+        if states:
+            told = states.values()
+            response.headers["RateLimit-Policy"] = ", ".join(_policy(*it) for it in told)
+            response.headers["RateLimit"] = ", ".join(_state(*it) for it in told)
         return response
 
 
@@ -56,22 +63,65 @@ def resumable(view: V) -> V:
     return view
 
 
-async def take(what: str, limit: Limit) -> None:
+async def take(what: str, limits: Sequence[Limit]) -> None:
     """Count one request of the current caller for `what`. Raises `RateLimited`."""
-    taken = await services().limits.take(f"{what} {caller().address}", limit)
-    g.taken = (limit, taken)
-    if not taken.allowed:
+    who = caller()
+    limits = _own(limits, who.allowance.requests_per_minute)
+    if not limits:
+        return
+    wants = [Want(f"requests/{what}/{it.period:g}/{payer(who)}", it) for it in limits]
+    taken = await services().limits.take(*wants)
+    names = ["requests", *(f"requests-{limit.period:g}" for limit in limits[1:])]
+    states = list(zip(names, limits, taken, strict=True))
+    refused = [state for state in states if not state[2].allowed]
+    tell(refused or states)
+    if refused:
+        _, limit, worst = max(refused, key=lambda state: state[2].retry_after)
         raise RateLimited(
             f"{limit.count} requests in {limit.period:g} s are allowed here.",
-            retry_after=taken.retry_after,
+            retry_after=worst.retry_after,
         )
 
 
 async def take_message(what: str) -> None:
     """Count one message of a socket as if it were a request."""
     rate = services().settings.rate()
-    if rate is not None:
-        await take(what, Limit(*rate))
+    await take(what, [] if rate is None else [Limit(*rate)])
+
+
+@asynccontextmanager
+async def looking_up(address: str | None) -> AsyncIterator[None]:
+    """Around the look-up of a key that is not known yet: who shows too many bad ones is refused
+    before the look-up. Counted is what raises `Unauthenticated` or `KeyExpired`, and what is
+    under way, so that many at once get no further. Raises `RateLimited`."""
+    parts = services()
+    limit = Limit(parts.settings.failures_per_minute, 60.0)
+    key = f"failures/{network(address)}"
+    [taken] = await parts.limits.take(Want(key, limit))
+    if not taken.allowed:
+        raise RateLimited("Too many bad keys came from here.", retry_after=taken.retry_after)
+    try:
+        yield
+    except (Unauthenticated, KeyExpired):
+        raise
+    except BaseException:
+        parts.limits.settle(key, limit, -1, taken.local)
+        raise
+    parts.limits.settle(key, limit, -1, taken.local)
+
+
+def tell(states: Iterable[State]) -> None:
+    """Let the response say what is left."""
+    told: dict[str, State] = g.setdefault("limits", {})
+    told.update({state[0]: state for state in states})
+
+
+def wait_longer(error: StreamapiError) -> None:
+    """Whoever waits for tokens must find a request left then, or `Retry-After` would not be
+    true."""
+    for name, limit, taken in g.get("limits", {}).values():
+        if name.startswith("requests") and error.retry_after is not None:
+            error.retry_after = max(error.retry_after, limit.wait(taken.reset))
 
 
 def register(app: Quart, settings: Settings) -> None:
@@ -81,5 +131,26 @@ def register(app: Quart, settings: Settings) -> None:
     AtomicRateLimiter(app, default_limits=limits)
 
 
+def _own(limits: Sequence[Limit], own: int | None) -> Sequence[Limit]:
+    """A route's limits, with a key's own in place of the default; 0 is none."""
+    if own is None:
+        return limits
+    rate = services().settings.rate()
+    declared = [limit for limit in limits if rate is None or limit != Limit(*rate)]
+    return [*([Limit(own, 60.0)] if own else []), *declared]
+
+
 def _limit(limit: RateLimit) -> Limit:
     return Limit(limit.count, limit.period.total_seconds())
+
+
+def _policy(name: str, limit: Limit | Slots, taken: object) -> str:
+    window = f"w={limit.period:g}" if isinstance(limit, Limit) else 'qu="concurrent-requests"'
+    return f'"{name}";q={limit.count};{window}'
+
+
+def _state(name: str, limit: Limit | Slots, taken: Any) -> str:
+    if isinstance(limit, Slots):
+        return f'"{name}";r={taken.remaining}'
+    reset = math.ceil(taken.retry_after or taken.reset)
+    return f'"{name}";r={taken.remaining};t={reset}'

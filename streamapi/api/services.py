@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from quart import current_app, has_request_context, request, websocket
 
-from streamapi.access.limits import MemoryLimits
+from streamapi.access.limits import Limits
 from streamapi.generation.ask import Caller
 from streamapi.generation.generations import Generations
 from streamapi.generation.log import Logs
@@ -30,7 +30,7 @@ class Services:
     gemini: Gemini
     logs: Logs
     generations: Generations
-    limits: MemoryLimits
+    limits: Limits
     emulated: bool
     draining: bool = False
     leaving: bool = False
@@ -47,4 +47,5 @@ def services() -> Services:
 def caller() -> Caller:
     """Who sent the current request, or opened the current socket."""
     connection = request if has_request_context() else websocket
-    return Caller(address=connection.remote_addr)
+    scope: Any = connection.scope
+    return Caller(address=scope.get("streamapi.address", connection.remote_addr))

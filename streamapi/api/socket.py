@@ -16,6 +16,7 @@ import msgspec
 from quart import Blueprint, websocket
 from quart_cors import cors_exempt
 
+from streamapi.access.limits import Limit, gcra
 from streamapi.api import body, limits, origins
 from streamapi.api.ask import idempotency_key, start
 from streamapi.api.messages import (
@@ -34,7 +35,7 @@ from streamapi.api.messages import (
 )
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, services
-from streamapi.errors import Internal, InvalidRequest, StreamapiError, TooManyStreams
+from streamapi.errors import Internal, InvalidRequest, RateLimited, StreamapiError, TooManyStreams
 from streamapi.generation.log import Generation
 from streamapi.generation.watch import Stall
 from streamapi.tasks.task import Task
@@ -82,6 +83,7 @@ class Conversation:
         self._leaving = False
         self._busy = 0.0  # when something was last said, or last ran
         self._stall = Stall(parts.settings.send_timeout)
+        self._heard = 0.0  # the arrival time of its messages (see `gcra`)
 
     def goodbye(self) -> None:
         """Close the socket: this process is ending."""
@@ -130,6 +132,7 @@ class Conversation:
         try:
             if isinstance(text, bytes):
                 raise InvalidRequest("Messages are text frames.")
+            self._count()
             value = body.decode_object(text)
             ref = known_ref(value)
             await self._do(understand(value))
@@ -138,6 +141,17 @@ class Conversation:
         except Exception:
             logger.exception("a message failed", extra={"request_id": self._request_id})
             await self._refuse(ref, Internal("The server's log has the reason."))
+
+    def _count(self) -> None:
+        """A bound on what one socket may say; what it starts is counted as requests are."""
+        most = self._parts.settings.message_limit
+        if most:
+            now, limit = asyncio.get_running_loop().time(), Limit(most, 60.0)
+            self._heard, taken = gcra(self._heard, now, limit, 1)
+            if not taken.allowed:
+                raise RateLimited(
+                    f"{most} messages a minute are allowed here.", retry_after=taken.retry_after
+                )
 
     async def _do(self, message: Messages) -> None:
         if isinstance(message, StartMessage):

@@ -13,6 +13,7 @@
         redis_wire.py     what it all looks like there
     producer.py     the one writer of a log: gate, retries, deadlines, exactly one ending
     attempt.py      one request to one model
+    toll.py         what a new log costs, paid at its start and settled at its ending
     watch.py        deadlines that move at every token, and cost nothing for it
     generations.py  holds: start, find, read, cancel, forget
 

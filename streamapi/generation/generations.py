@@ -13,12 +13,21 @@ from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from streamapi.errors import GenerationExpired, NotFound, ShuttingDown, StoreUnavailable
+from streamapi.errors import (
+    GenerationExpired,
+    IdempotencyKeyReused,
+    NotFound,
+    ProducerLost,
+    ShuttingDown,
+    StoreUnavailable,
+    StreamapiError,
+)
 from streamapi.generation.ask import Ask, Caller
-from streamapi.generation.event import Event, Start
-from streamapi.generation.log import Eager, Entry, Generation, LogGone, Logs, Tail
+from streamapi.generation.event import Event, Failed, Start
+from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Logs, Tail
 from streamapi.generation.producer import Patience, Producer
 from streamapi.generation.sharing import Begin, Sharing
+from streamapi.generation.toll import FREE, Toll
 from streamapi.generation.turns import AllTurns
 
 
@@ -53,10 +62,10 @@ class Generations:
         """How many logs are being written here."""
         return len(self._producing)
 
-    async def start(self, caller: Caller, ask: Ask) -> Generation:
+    async def start(self, caller: Caller, ask: Ask, toll: Toll = FREE) -> Generation:
         """Begin what is asked for, or join what was asked for before (see `Sharing`).
 
-        Raises `Overloaded`, `ShuttingDown` and `IdempotencyKeyReused`."""
+        Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the toll raises."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
         mine, begun = _generation(caller, ask), False
@@ -72,20 +81,31 @@ class Generations:
             earlier = await self._asked_before(ask, mine, begin)
             if earlier is None:
                 await begin()
-        except BaseException:
-            with suppress(StoreUnavailable):
-                if begun:
-                    await self._logs.forget(mine)  # nobody will ever end its log
+                await toll.pay()
+        except BaseException as error:
+            if begun:
+                await self._give_up(mine, ask, error)
             raise
         if earlier is not None:
             if begun and earlier.id != mine.id:
                 await self._logs.forget(mine)
             return earlier
-        producer = Producer(self._logs, mine.log, ask, self._patience, self._turns)
+        producer = Producer(self._logs, mine.log, ask, self._patience, self._turns, toll.settle)
         task = producer.start()
         self._producing[task] = producer
         task.add_done_callback(self._producing.pop)
         return mine
+
+    async def _give_up(self, mine: Generation, ask: Ask, error: BaseException) -> None:
+        """End a log that nobody will write. Who joined it meanwhile is told why; and so is who
+        repeats its idempotency key, for which it is kept."""
+        lost = ProducerLost("The request that began this answer was broken off.")
+        problem = (error if isinstance(error, StreamapiError) else lost).problem()
+        with suppress(StoreUnavailable, Conflict):
+            await self._logs.append(mine.log, 2, [Failed(problem)])
+        if ask.idempotency_key is None or isinstance(error, IdempotencyKeyReused):
+            with suppress(StoreUnavailable):
+                await self._logs.forget(mine)
 
     async def _asked_before(self, ask: Ask, mine: Generation, begin: Begin) -> Generation | None:
         if ask.idempotency_key is not None:

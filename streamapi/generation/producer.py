@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -81,15 +81,22 @@ class Patience(msgspec.Struct, frozen=True):
 
 
 class Producer:
-    """Writes the log `name`, which has its `start` already, by asking the models in order."""
+    """Writes the log `name`, which has its `start` already, by asking the models in order.
+    `ending` is told how it ends, before any reader."""
 
     __slots__ = (
-        "_ask", "_attempt", "_began", "_closing", "_created", "_first_content", "_log", "_logs",
-        "_next", "_patience", "_queued", "_stopped", "_task", "_turns",
+        "_ask", "_attempt", "_began", "_closing", "_created", "_ending", "_first_content", "_log",
+        "_logs", "_next", "_patience", "_queued", "_stopped", "_task", "_turns",
     )  # fmt: skip
 
     def __init__(
-        self, logs: Logs, name: str, ask: Ask, patience: Patience, turns: AllTurns
+        self,
+        logs: Logs,
+        name: str,
+        ask: Ask,
+        patience: Patience,
+        turns: AllTurns,
+        ending: Callable[[Ending], None] = lambda ending: None,
     ) -> None:
         self._logs = logs
         self._turns = turns
@@ -97,6 +104,7 @@ class Producer:
         self._log = name
         self._ask: Ask | None = ask
         self._patience = patience
+        self._ending = ending
         self._next = 2
         self._attempt: Attempt | None = None
         self._began = time.monotonic()
@@ -135,6 +143,10 @@ class Producer:
             logger.exception("producing %s failed", self._log)
             ending = Failed(Internal("The server's log has the reason.").problem(), self._usage())
         self._closing = True
+        try:
+            self._ending(ending)
+        except Exception:  # no bug in it costs the log its ending
+            logger.exception("the ending of %s was not taken", self._log)
         try:
             await self._write([*self._held_back(), ending])
         except Conflict:

@@ -40,12 +40,20 @@ class Lane:
     """`answered` gets what Redis said, or a `StoreUnavailable`. `back` is called whenever Redis
     is there (again); `probe` is the write that proves it."""
 
-    def __init__(self, url: str, prefix: str, process: str, back: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        process: str,
+        back: Callable[[], None],
+        scripts: Sequence[Script] = SCRIPTS,
+    ) -> None:
         # No time-out of the client's own: redis-py would cut a read in the middle of a pipeline.
         self._pool = ConnectionPool.from_url(
             url, protocol=2, socket_timeout=None, socket_connect_timeout=PATIENCE
         )
         self._common = (prefix, process)
+        self._scripts = scripts
         self._back = back
         self._queue: deque[_Asked] = deque()
         self._work = asyncio.Event()
@@ -118,7 +126,7 @@ class Lane:
 
     async def _greet(self, connection: AbstractConnection) -> None:
         await connect(connection)
-        commands: list[tuple[Argument, ...]] = [("SCRIPT", "LOAD", it.text) for it in SCRIPTS]
+        commands: list[tuple[Argument, ...]] = [("SCRIPT", "LOAD", it.text) for it in self._scripts]
         if self.probe is not None:
             commands.append(self._packed(self.probe))
         for answer in await exchange(connection, commands):
@@ -152,7 +160,7 @@ class Lane:
         answers = await exchange(connection, [self._packed(one.command) for one in asked])
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:  # someone told Redis to forget its scripts
-            await exchange(connection, [("SCRIPT", "LOAD", it.text) for it in SCRIPTS])
+            await exchange(connection, [("SCRIPT", "LOAD", it.text) for it in self._scripts])
             again = [self._packed(asked[n].command) for n in unknown]
             for n, answer in zip(unknown, await exchange(connection, again), strict=True):
                 answers[n] = answer

@@ -80,7 +80,7 @@ class AccessLog(Logger):
             status=status or (response["status"] if response else None),
             client_left=response is None,
             milliseconds=round(request_time * 1000, 1),
-            address=client[0] if client else None,
+            address=cast(Any, request).get("streamapi.address", client[0] if client else None),
             request_id=headers.get("X-Request-Id"),
             generation=headers.get("Generation-Id"),
         )

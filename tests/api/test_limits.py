@@ -8,7 +8,9 @@ import httpx
 import pytest
 import websockets
 
+from streamapi.api import limits
 from streamapi.emulator import Emulator
+from streamapi.generation.ask import Allowance, Caller
 from tests.api.wire import calls, follow, hear, http, parse, say, unique
 from tests.conftest import Running, running
 
@@ -34,7 +36,7 @@ async def ask(client: httpx.AsyncClient, path: str = "/v1/text", **more: Any) ->
 
 def told(answer: httpx.Response) -> tuple[str, int, int]:
     """The policy, what remains, and when it resets."""
-    found = re.fullmatch(r'"default";r=(\d+);t=(\d+)', answer.headers["ratelimit"])
+    found = re.fullmatch(r'"requests";r=(\d+);t=(\d+)', answer.headers["ratelimit"])
     assert found
     return answer.headers["ratelimit-policy"], int(found[1]), int(found[2])
 
@@ -45,7 +47,7 @@ async def test_the_limit_is_told_before_it_is_met(client: httpx.AsyncClient) -> 
         answer = await ask(client)
         assert answer.status_code == 200
         policy, remaining, reset = told(answer)
-        assert (policy, remaining) == ('"default";q=3;w=3600', left)
+        assert (policy, remaining) == ('"requests";q=3;w=3600', left)
         assert 0 < reset <= 3600
 
 
@@ -179,9 +181,54 @@ async def test_a_sockets_starts_are_limited(limited: Running, emulator: Emulator
     assert len(await calls(emulator, prompt)) == 3
 
 
+@pytest.mark.parametrize("rate", ["off", "2/hour"])
+@pytest.mark.parametrize(("own", "passed"), [(3, 3), (0, 6), (None, None)])
+async def test_a_key_has_its_own_limit(
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    rate: str,
+    own: int | None,
+    passed: int | None,
+) -> None:
+    """In place of the default, whatever that is; 0 is none; probes stay free."""
+    caller = Caller(key="k", allowance=Allowance(requests_per_minute=own))
+    monkeypatch.setattr(limits, "caller", lambda: caller)
+    async with running(emulator, rate_limit=rate) as server, http(server.url) as client:
+        codes = [(await client.post("/v1/text", json={})).status_code for _ in range(6)]
+        assert {(await client.get("/healthz")).status_code for _ in range(6)} == {200}
+        most = passed if passed is not None else {"off": 6, "2/hour": 2}[rate]
+        assert codes == [422] * most + [429] * (6 - most)
+
+
 async def test_without_a_limit_nothing_is_told(emulator: Emulator) -> None:
     """`off` is off, and says nothing."""
     async with running(emulator, rate_limit="off") as server, http(server.url) as client:
         answers = [await client.post("/v1/text", json={}) for _ in range(200)]
     assert {answer.status_code for answer in answers} == {422}
     assert "ratelimit" not in answers[0].headers
+
+
+async def test_retry_after_is_true_for_tokens_too(emulator: Emulator) -> None:
+    """Whoever waits as long as it says has the tokens, though an answer is still being written."""
+    settings = {"tokens_per_minute": 60_000, "idle_timeout": 9.0}
+    async with running(emulator, **settings) as server, http(server.url) as client:
+        big = {"prompt": unique("[[fault:hang_after_text]]"), "max_output_tokens": 59_500}
+        await client.post("/v1/text", json=big, headers={"Prefer": "respond-async"})
+        small = {"prompt": unique(SHORT), "max_output_tokens": 2_400}
+        refused = await client.post("/v1/text", json=small)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        assert '"tokens";r=' in refused.headers["ratelimit"]
+        await asyncio.sleep(int(refused.headers["retry-after"]))  # what the test is about
+        assert (await client.post("/v1/text", json=small)).status_code == 200
+
+
+async def test_whoever_waits_for_tokens_finds_a_request_left(emulator: Emulator) -> None:
+    """Where the requests are used up as well, `Retry-After` is the longer wait of both."""
+    settings = {"rate_limit": "2/hour", "tokens_per_minute": 60_000, "idle_timeout": 9.0}
+    async with running(emulator, **settings) as server, http(server.url) as client:
+        big = {"prompt": unique("[[fault:hang_after_text]]"), "max_output_tokens": 59_500}
+        await client.post("/v1/text", json=big, headers={"Prefer": "respond-async"})
+        refused = await client.post("/v1/text", json=big)
+        assert "tokens" in refused.json()["detail"]
+        assert 1790 <= int(refused.headers["retry-after"]) <= 1800
+        assert abs(refused.json()["retry_after"] - 1800) <= 10

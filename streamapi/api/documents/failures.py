@@ -29,6 +29,8 @@ SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
         errors.InvalidHeader,
         errors.ModelNotFound,
         errors.IdempotencyKeyReused,
+        errors.QuotaExceeded,
+        errors.TooManyStreams,
         errors.Overloaded,
         errors.ShuttingDown,
     ),
@@ -48,18 +50,16 @@ SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
     "named": (errors.NotFound, errors.GenerationExpired),
     "resume": (errors.InvalidHeader, errors.InvalidRequest),
     "found": (errors.NotFound,),
-    "message": (errors.TooManyStreams,),
     "path": (errors.MethodNotAllowed,),
     "reserved": (
         errors.Unauthenticated,
         errors.KeyExpired,
         errors.Forbidden,
-        errors.QuotaExceeded,
         errors.StoreUnavailable,
     ),
 }
-"""`message` errors come on an open socket, `path` ones for a method that a path does not take,
-and `reserved` ones once there are keys and stores: no route answers with those today."""
+"""`path` errors are for a method that a path does not take, `reserved` ones for when there are keys
+and stores: no route answers with those today."""
 
 GENERATION = frozenset(SITUATIONS["wait"] + SITUATIONS["whole"])
 """Errors that name the generation that they ended."""

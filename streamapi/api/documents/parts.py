@@ -68,12 +68,18 @@ HEADERS: dict[str, Schema] = {
     "Preference-Applied": {"description": "The preference that was kept.", "schema": TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
     "RateLimit": {
-        "description": "What is left (`r`), and the seconds until it is whole again (`t`).",
-        "schema": {"type": "string", "examples": ['"default";r=119;t=1']},
+        "description": "What is left of each limit (`r`), and the seconds until it is whole (`t`).",
+        "schema": {
+            "type": "string",
+            "examples": ['"requests";r=119;t=1, "tokens";r=997991;t=1, "streams";r=199'],
+        },
     },
     "RateLimit-Policy": {
-        "description": "How many requests (`q`) in how many seconds (`w`).",
-        "schema": {"type": "string", "examples": ['"default";q=120;w=60']},
+        "description": "How much (`q`) in how many seconds (`w`), of each limit.",
+        "schema": {
+            "type": "string",
+            "examples": ['"requests";q=120;w=60, "tokens";q=1000000;w=60'],
+        },
     },
     "x-should-retry": {
         "description": "Whether trying again can help: `retryable`, for clients that read headers.",

@@ -1,0 +1,104 @@
+"""The scripts by which a Redis keeps the rules of `limits.py`, and the keys that they keep.
+
+    {prefix}rate:{digest}   string: the arrival time, in microseconds since the first of 2026
+    {prefix}slots:{digest}  sorted set: who holds a slot, and until when
+    {prefix}limits:probe    string: a write that proves that Redis takes writes
+
+Times are in microseconds since a moment of this age: a number of Lua's then holds fractions of
+one. What is allowed by rounding is less than a hundredth of one request.
+"""
+
+import hashlib
+
+from streamapi.generation.redis_scripts import Script
+
+_COMMON = """
+local prefix, given = ARGV[1], ARGV[3]
+local call = redis.call
+local now = tonumber(given)
+if not now then
+  local t = call('TIME')
+  now = (t[1] - 1767225600) * 1000000 + t[2]
+end
+local function rate(id) return prefix .. 'rate:' .. id end
+local function slots(id) return prefix .. 'slots:' .. id end
+local function keep(id, arrival)
+  if arrival <= now then call('DEL', rate(id)) return end
+  local ms = math.ceil((arrival - now) / 1000) + 1000
+  call('SET', rate(id), string.format('%.3f', arrival), 'PX', string.format('%.0f', ms))
+end
+local function arrival_of(id) return math.max(tonumber(call('GET', rate(id)) or now), now) end
+"""
+
+
+def _script(body: str, common: str = _COMMON) -> Script:
+    text = common + body
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+TAKE = _script("""
+-- now or nothing, lease in ms, then of each: digest, count, period (0: a slot), cost, name
+-- -> of each: whether it passes, what is left, when to retry, when it is whole
+local told, all, after = {}, true, {}
+for i = 5, #ARGV, 5 do
+  local id, count, period = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  if period == 0 then
+    call('ZREMRANGEBYSCORE', slots(id), '-inf', now)
+    local left = count - call('ZCARD', slots(id))
+    local ok = left > 0
+    all = all and ok
+    for _, it in ipairs({ok and 1 or 0, math.max(0, left - 1), '0', '0'}) do
+      told[#told + 1] = it
+    end
+  else
+    local share = period / count
+    local before = arrival_of(id)
+    local ahead = before + ARGV[i + 3] * share - now
+    local ok = ahead <= period + share / 100
+    all = all and ok
+    after[i] = now + ahead
+    local whole = ok and ahead or before - now
+    local left = math.floor(math.max(0, period - whole) / share + 0.01)
+    local wait = ok and 0 or ahead - period
+    for _, it in ipairs({ok and 1 or 0, left, string.format('%.3f', wait),
+                         string.format('%.3f', whole)}) do
+      told[#told + 1] = it
+    end
+  end
+end
+if all then
+  for i = 5, #ARGV, 5 do
+    if after[i] then
+      keep(ARGV[i], after[i])
+    else
+      call('ZADD', slots(ARGV[i]), now + ARGV[4] * 1000, ARGV[i + 4])
+      call('PEXPIRE', slots(ARGV[i]), ARGV[4])
+    end
+  end
+end
+return told
+""")
+
+SETTLE = _script("""
+-- now or nothing, digest, count, period, difference
+keep(ARGV[4], arrival_of(ARGV[4]) + ARGV[7] * ARGV[6] / ARGV[5])
+""")
+
+HOLD = _script("""
+-- now or nothing, lease in ms, then of each slot: digest, name
+call('SET', prefix .. 'limits:probe', '1', 'PX', ARGV[4])
+for i = 5, #ARGV, 2 do
+  call('ZADD', slots(ARGV[i]), now + ARGV[4] * 1000, ARGV[i + 1])
+  call('PEXPIRE', slots(ARGV[i]), ARGV[4])
+end
+""")
+
+RELEASE = _script(
+    """
+-- digest, name
+redis.call('ZREM', ARGV[1] .. 'slots:' .. ARGV[3], ARGV[4])
+""",
+    "",
+)
+
+SCRIPTS = (TAKE, SETTLE, HOLD, RELEASE)

@@ -1,0 +1,120 @@
+"""Where a request came from: what is believed of `X-Forwarded-For`, who is counted as one, and
+bad keys that are counted before they are looked up."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import websockets
+from quart import Quart
+from werkzeug.datastructures import Headers
+
+from streamapi.access.fare import network, payer
+from streamapi.access.limits import MemoryLimits
+from streamapi.api import address, limits
+from streamapi.emulator import Emulator
+from streamapi.errors import RateLimited, StoreUnavailable, Unauthenticated
+from streamapi.generation.ask import Caller
+from streamapi.settings import Settings
+from tests.api.wire import hear, http, say, unique
+from tests.conftest import running
+
+
+def found(hops: int, *told: str) -> str | None:
+    """The address of a request whose peer is 10.0.0.1."""
+    headers = Headers([("X-Forwarded-For", value) for value in told])
+    return address.find(SimpleNamespace(remote_addr="10.0.0.1", headers=headers), hops)
+
+
+@pytest.mark.parametrize(
+    ("hops", "told", "expected"),
+    [
+        (0, ["192.0.2.1"], "10.0.0.1"),
+        (1, [], "10.0.0.1"),
+        (1, ["192.0.2.1"], "192.0.2.1"),
+        (1, ["6.6.6.6, 192.0.2.1"], "192.0.2.1"),
+        (1, ["6.6.6.6", "192.0.2.1"], "192.0.2.1"),
+        (2, ["6.6.6.6, 192.0.2.1,10.0.0.2"], "192.0.2.1"),
+        (2, ["6.6.6.6, 192.0.2.1", "10.0.0.2"], "192.0.2.1"),
+        (2, ["192.0.2.1"], "10.0.0.1"),
+        (1, ["192.0.2.1:4711"], "192.0.2.1"),
+        (1, ["[2001:db8::1]:4711"], "2001:db8::1"),
+        (1, ["2001:DB8::1"], "2001:db8::1"),
+        (1, ["fe80::1%eth0"], "fe80::1"),
+        (1, ["192.0.2.1, "], "10.0.0.1"),
+        (1, ["unknown"], "10.0.0.1"),
+        (1, ["192.0.2.999"], "10.0.0.1"),
+        (1, ["1"], "10.0.0.1"),
+        (1, ["\x00, [::1"], "::1"),
+        (1, ["9" * 100_000], "10.0.0.1"),
+        (10, ["6.6.6.6," * 5000], "6.6.6.6"),
+    ],
+)
+def test_only_so_many_hops_are_believed(hops: int, told: list[str], expected: str) -> None:
+    """What stands further left anyone could have written; nonsense is the peer's."""
+    assert found(hops, *told) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1%eth0", "2001:db8:1:2::/64"),
+        (None, "unknown"),
+        ("nonsense", "unknown"),
+    ],
+)
+def test_what_an_address_counts_as(one: str | None, expected: str) -> None:
+    """Of IPv6 a /64 is one: its owner has every address in it."""
+    assert network(one) == expected
+
+
+def test_who_has_a_key_is_counted_by_it() -> None:
+    """Wherever it comes from."""
+    assert payer(Caller(key="k1", address="192.0.2.1")) == "key/k1"
+    assert payer(Caller(address="192.0.2.1")) == "address/192.0.2.1"
+
+
+async def test_a_forwarded_address_is_limited_by_itself(emulator: Emulator) -> None:
+    """On every door, behind one proxy: what the proxy says counts, what a client says does not."""
+    settings: dict[str, Any] = {"rate_limit": "2/hour", "trusted_hops": 1}
+    body = {"prompt": unique("[[words:3]]")}
+    async with running(emulator, **settings) as server, http(server.url) as client:
+        for spoofed in ("6.6.6.1", "6.6.6.2", "6.6.6.3"):
+            told = {"X-Forwarded-For": f"{spoofed}, 2001:db8::{spoofed[-1]}"}
+            answer = await client.post("/v1/text", json=body, headers=told)
+            assert answer.status_code == (429 if spoofed == "6.6.6.3" else 200)
+        other = {"X-Forwarded-For": "2001:db8:0:1::1"}
+        assert (await client.post("/v1/text", json=body, headers=other)).status_code == 200
+        told = {"X-Forwarded-For": "2001:db8:0:2::1"}
+        for code in ("start", "start", "error"):
+            async with websockets.connect(f"{server.ws}/v1/ws", additional_headers=told) as socket:
+                await say(socket, "start", task="text", request=body)
+                assert (await hear(socket))["type"] == code
+
+
+async def test_bad_keys_are_counted_before_they_are_looked_up() -> None:
+    """A good key costs nothing, nor does a database that is away; the third bad one is the last
+    that is looked up."""
+    app = Quart(__name__)
+    parts = SimpleNamespace(settings=Settings(failures_per_minute=3), limits=MemoryLimits())
+    app.extensions["streamapi"] = parts
+
+    async def look_up(error: Exception | None, at: str = "2001:db8::1") -> None:
+        async with app.app_context(), limits.looking_up(at):
+            if error is not None:
+                raise error
+
+    for _ in range(10):
+        await look_up(None)
+        with pytest.raises(StoreUnavailable):
+            await look_up(StoreUnavailable("away"))
+    for at in ("2001:db8::1", "2001:db8::2", "2001:db8::3"):
+        with pytest.raises(Unauthenticated):
+            await look_up(Unauthenticated("unknown"), at)
+    with pytest.raises(RateLimited) as refused:
+        await look_up(None)
+    assert refused.value.retry_after == pytest.approx(20.0, abs=1)
+    await look_up(None, "2001:db8:0:1::1")
