@@ -11,7 +11,7 @@ from streamapi.api import sse
 from streamapi.api.answer import answer, headers
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, services
-from streamapi.errors import InvalidRequest
+from streamapi.errors import InvalidRequest, Overloaded, StoreUnavailable
 from streamapi.generation.event import Fold, encode, fold
 from streamapi.generation.log import Generation
 
@@ -58,9 +58,16 @@ async def forget(generation_id: str) -> Response:
 async def resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Response:
     """The stream behind an event that was seen. 204 when that event was the ending, which is
     what stops an `EventSource`; every other status but 200 would stop it too, so a process that
-    leaves refuses with 200, when to come again, and a close."""
+    leaves, or cannot reach the log for now, refuses with 200, when to come again, and a close."""
     if parts.leaving:
-        return Response(_come_again(), headers=sse.HEADERS)
+        return _come_again()
+    try:
+        return await _resume(parts, cursor, ping)
+    except (StoreUnavailable, Overloaded):
+        return _come_again()
+
+
+async def _resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Response:
     generation_id, after = cursor
     generation = await parts.generations.find(caller(), generation_id)
     tail = await parts.generations.tail(generation)
@@ -111,10 +118,14 @@ async def _until_we_leave(
     finally:
         parts.streams.discard(goodbye)
         await frames.aclose()
-    yield _come_again()
+    yield _when()
 
 
-def _come_again() -> bytes:
+def _come_again() -> Response:
+    return Response(_when(), headers=sse.HEADERS)
+
+
+def _when() -> bytes:
     """When an `EventSource` comes back: not all of them in one moment."""
     return b"retry: %d\n\n" % (random.uniform(*COME_AGAIN) * 1000)
 
