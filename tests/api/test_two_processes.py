@@ -82,6 +82,26 @@ async def test_a_key_is_one_generation_in_both(pair: Pair, emulator: Emulator) -
     assert len(emulator.ledger.told(prompt)["calls"]) == 1
 
 
+async def test_a_key_pays_once_when_the_connection_to_the_other_is_cut(
+    pair: Pair, emulator: Emulator
+) -> None:
+    """The first connection is cut before its answer; the other process knows what it began."""
+    here, there = pair
+    body = {"prompt": f"cut {uuid4().hex} [[pace:0.01]]"}
+    headers = {"Idempotency-Key": uuid4().hex}
+    async with (
+        httpx.AsyncClient(base_url=here.url, timeout=20) as one,
+        httpx.AsyncClient(base_url=there.url, timeout=20) as other,
+    ):
+        first = asyncio.create_task(one.post("/v1/text", json=body, headers=headers))
+        await until(lambda: emulator.ledger.told(body["prompt"])["calls"], "the model is asked")
+        first.cancel()
+        await asyncio.wait({first})
+        answer = (await other.post("/v1/text", json=body, headers=headers)).json()
+    assert answer["status"] == "done"
+    assert len(emulator.ledger.told(body["prompt"])["calls"]) == 1
+
+
 async def test_cancelling_here_stops_what_is_written_there(pair: Pair, emulator: Emulator) -> None:
     """A generation is cancelled by whichever process is asked."""
     here, there = pair
