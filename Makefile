@@ -89,7 +89,10 @@ system:
 	fi; \
 	[ -z "$$missing" ] || echo "!!! missing:$$missing; the tests that need it will be skipped" >&2
 
-.PHONY: bench bench-all fairness profile
+.PHONY: torture bench bench-all fairness profile
+
+torture: $(VENV)/.installed ## kill processes and cut connections, as often as was promised (5 minutes)
+	@TORTURE=1 $(BIN)/pytest -q -s tests/test_survival.py
 
 bench: $(VENV)/.installed ## measure streamapi beside its peers (20 minutes; ARGS=--quick: 4)
 	@$(BIN)/python -m bench.run $(ARGS)
