@@ -19,6 +19,7 @@ from streamapi.api import (
     health,
     http1,
     limits,
+    metrics,
     models,
     pages,
     problems,
@@ -36,6 +37,7 @@ from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings, UnsafeSettings, read_settings
 from streamapi.tasks import every_task
+from streamapi.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     for task in parts.tasks.values():
         app.register_blueprint(tasks.blueprint(task))
     app.register_blueprint(socket.routes(parts.tasks))
-    for module in (generations, models, health, pages):
+    for module in (generations, models, health, metrics, pages):
         app.register_blueprint(module.routes)
     docs.register(app, parts)
 
@@ -138,6 +140,37 @@ def _parts(settings: Settings, emulated: bool) -> Services:
             "GOOGLE_API_KEY is not set, and STREAMAPI_GEMINI_BASE_URL is Google's own address. "
             "Set the key; or let `streamapi serve` start the emulator, on a loopback address."
         )
+    logs, metrics = _logs(settings), Metrics()
+    generations = _generations(settings, logs, metrics)
+    metrics.read(lambda: generations.running, lambda: logs.available)
+    return Services(
+        settings=settings,
+        tasks=every_task(),
+        catalogue=_catalogue(settings),
+        gemini=Gemini(
+            settings.gemini_base_url,
+            key.get_secret_value() if key else "none",
+            settings.gemini_reader,
+            settings.gemini_proxy or None,
+        ),
+        logs=logs,
+        generations=generations,
+        metrics=metrics,
+        limits=_limits(settings),
+        emulated=emulated,
+    )
+
+
+def _catalogue(settings: Settings) -> Catalogue:
+    catalogue = Catalogue()
+    for name in (settings.default_model, settings.fast_model, *settings.fallback_models):
+        if name not in catalogue.cards:
+            known = ", ".join(catalogue.cards)
+            raise UnsafeSettings(f"A setting names the model {name!r}; the catalogue has {known}.")
+    return catalogue
+
+
+def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generations:
     patience = Patience(
         attempts=settings.retry_attempts,
         output=settings.log_max_bytes,
@@ -147,40 +180,17 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         idle=settings.idle_timeout,
         total=settings.total_timeout,
     )
-    remembered = max(3600.0, settings.log_ttl) + settings.total_timeout
-    catalogue = Catalogue()
-    for name in (settings.default_model, settings.fast_model, *settings.fallback_models):
-        if name not in catalogue.cards:
-            known = ", ".join(catalogue.cards)
-            raise UnsafeSettings(f"A setting names the model {name!r}; the catalogue has {known}.")
-    logs = _logs(settings)
-    return Services(
-        settings=settings,
-        tasks=every_task(),
-        catalogue=catalogue,
-        gemini=Gemini(
-            settings.gemini_base_url,
-            key.get_secret_value() if key else "none",
-            settings.gemini_reader,
-            settings.gemini_proxy or None,
-        ),
-        logs=logs,
-        generations=Generations(
-            logs,
-            patience,
-            settings.disconnect_grace,
-            remembered,
-            settings.cache_ttl,
-            AllTurns(
-                TurnBounds(
-                    settings.upstream_calls,
-                    settings.upstream_queue,
-                    settings.upstream_queue_per_key,
-                )
-            ),
-        ),
-        limits=_limits(settings),
-        emulated=emulated,
+    turns = TurnBounds(
+        settings.upstream_calls, settings.upstream_queue, settings.upstream_queue_per_key
+    )
+    return Generations(
+        logs,
+        patience,
+        settings.disconnect_grace,
+        key_ttl=max(3600.0, settings.log_ttl) + settings.total_timeout,
+        cache_ttl=settings.cache_ttl,
+        turns=AllTurns(turns),
+        ended=metrics.ended,
     )
 
 

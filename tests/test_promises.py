@@ -21,10 +21,11 @@ from streamapi import cli, errors
 from streamapi.app import create_app
 from streamapi.emulator import FAULTS
 from streamapi.emulator.models import MODELS
-from streamapi.generation.event import EVENTS
+from streamapi.generation.event import EVENTS, Cancelled
 from streamapi.providers.catalogue import CARDS
 from streamapi.settings import Settings, environment_name
 from streamapi.tasks.task import Task
+from streamapi.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "streamapi").rglob("*.py"))
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     "providers": {"errors", "generation", "settings"},
     "records": {"errors", "settings"},
     "access": {"errors", "generation", "records", "settings"},
-    "telemetry": {"errors", "settings"},
+    "telemetry": {"errors", "generation", "settings"},
     "api": BELOW_API,
     "app": {*BELOW_API, "api"},
     "server": {*BELOW_API, "api", "app", "emulator"},
@@ -83,6 +84,7 @@ HEART = {*sys.stdlib_module_names, "msgspec", "tenacity", "redis", "streamapi"}
 """What `generation` may import at all."""
 
 UNLIMITED = {
+    "metrics.metrics",
     "generations.events",  # a reader starts nothing, and reconnections must get through
     "health.healthz",  # whoever watches over the server asks often
     "health.readyz",
@@ -188,6 +190,20 @@ def test_every_error_is_in_the_readme() -> None:
         for kind in errors.every_error()
     ]
     assert not missing(rows), f"put into the README's table of errors:\n{missing(rows)}"
+
+
+def test_every_metric_is_in_the_readme() -> None:
+    metrics = Metrics()
+    metrics.read(lambda: 0, lambda: True)
+    metrics.ended("text", Cancelled("caller"))
+    rows = []
+    for family in metrics.registry.collect():
+        if family.name.startswith("streamapi_"):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = ", ".join(family.samples[0].labels) or "none"
+            rows.append("  " + row(f"`{name}`", labels, family.documentation))
+    assert len(rows) >= 4
+    assert not missing(rows), f"put into the README's table of metrics:\n{missing(rows)}"
 
 
 def test_every_event_and_task_is_in_the_readme() -> None:

@@ -14,6 +14,7 @@ from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings
 from streamapi.tasks.task import Task
+from streamapi.telemetry.metrics import Metrics
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Services:
     gemini: Gemini
     logs: Logs
     generations: Generations
+    metrics: Metrics
     limits: Limits
     emulated: bool
     draining: bool = False

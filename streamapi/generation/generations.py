@@ -8,10 +8,10 @@ writer writing.
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from streamapi.errors import (
     GenerationExpired,
@@ -23,7 +23,7 @@ from streamapi.errors import (
     StreamapiError,
 )
 from streamapi.generation.ask import Ask, Caller
-from streamapi.generation.event import Event, Failed, Start
+from streamapi.generation.event import Ending, Event, Failed, Start
 from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Logs, Tail
 from streamapi.generation.producer import Patience, Producer
 from streamapi.generation.sharing import Begin, Sharing
@@ -44,10 +44,12 @@ class Generations:
         key_ttl: float = 3600.0,
         cache_ttl: float = 3600.0,
         turns: AllTurns | None = None,
+        ended: Callable[[str, Ending], None] = lambda task, ending: None,
     ) -> None:
         self._logs = logs
         self._patience = patience
         self._turns = turns or AllTurns()
+        self._ended = ended
         self._grace = grace
         self._sharing = Sharing(logs, key_ttl, cache_ttl)
         self._producing: dict[asyncio.Task[None], Producer] = {}
@@ -90,11 +92,16 @@ class Generations:
             if begun and earlier.id != mine.id:
                 await self._logs.forget(mine)
             return earlier
-        producer = Producer(self._logs, mine.log, ask, self._patience, self._turns, toll.settle)
+        ended = partial(self._settle, toll, ask.task)
+        producer = Producer(self._logs, mine.log, ask, self._patience, self._turns, ended)
         task = producer.start()
         self._producing[task] = producer
         task.add_done_callback(self._producing.pop)
         return mine
+
+    def _settle(self, toll: Toll, task: str, ending: Ending) -> None:
+        toll.settle(ending)
+        self._ended(task, ending)
 
     async def _give_up(self, mine: Generation, ask: Ask, error: BaseException) -> None:
         """End a log that nobody will write. Who joined it meanwhile is told why; and so is who

@@ -74,9 +74,12 @@ def _service() -> dict[str, Operation]:
         "200": parts.json("It takes work.", ref(Readiness)),
         "503": parts.json("It is ending.", ref(Readiness)),
     }
+    text = {"text/plain": {"schema": parts.TEXT}}
+    counted = {"description": "Prometheus's text format.", "content": text}
     alive = {"200": parts.json("It lives.", ref(Alive))}
     return {
         "health.healthz": Operation("healthz", tag, (), alive),
         "health.readyz": Operation("readyz", tag, (), ready),
+        "metrics.metrics": Operation("metrics", tag, (), {"200": counted}),
         "pages.error_page": Operation("error_page", tag, ("found",), {"200": page}),
     }

@@ -1,0 +1,17 @@
+"""Metrics of this process, for Prometheus to scrape."""
+
+from quart import Blueprint, Response
+from quart_rate_limiter import rate_exempt
+
+from streamapi.api.services import services
+from streamapi.telemetry.metrics import CONTENT_TYPE
+
+routes = Blueprint("metrics", __name__)
+
+
+@routes.get("/metrics")
+@rate_exempt
+async def metrics() -> Response:
+    """What this process counts, in Prometheus's text format."""
+    headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
+    return Response(services().metrics.text(), headers=headers)

@@ -1,0 +1,68 @@
+"""What an operator measures, in Prometheus's text format (https://prometheus.io/docs/instrumenting/).
+
+Nothing is counted per token: counters move at a generation's ending, gauges are read when someone
+asks. Each process counts for itself.
+"""
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streamapi.generation.event import Ending, Failed
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._generations = Counter(
+            "streamapi_generations_total",
+            "Logs that ended, by task and ending: done, cancelled, or the code of the failure.",
+            ("task", "ending"),
+            registry=self.registry,
+        )
+        self._tokens = Counter(
+            "streamapi_tokens_total",
+            "Tokens of those logs, as the provider counted them: input, output.",
+            ("task", "direction"),
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
+
+    def read(self, running: Callable[[], int], store_up: Callable[[], bool]) -> None:
+        """Where to read how many logs are written here, and whether the store that processes
+        share can be reached."""
+        self.registry.register(_Gauges(running, store_up))
+
+    def ended(self, task: str, ending: Ending) -> None:
+        """A log has ended."""
+        how = ending.problem.code if isinstance(ending, Failed) else ending.type
+        self._generations.labels(task, how).inc()
+        self._tokens.labels(task, "input").inc(ending.usage.input_tokens)
+        self._tokens.labels(task, "output").inc(ending.usage.output_tokens)
+
+    def text(self) -> bytes:
+        """All of them, as they are now."""
+        return generate_latest(self.registry)
+
+
+class _Gauges(Collector):
+    """What is read when someone asks."""
+
+    def __init__(self, running: Callable[[], int], store_up: Callable[[], bool]) -> None:
+        self._running, self._store_up = running, store_up
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(
+            "streamapi_running", "Logs that are being written here.", self._running()
+        )
+        yield GaugeMetricFamily(
+            "streamapi_store_up",
+            "Whether the store of logs can be reached: 0 while Redis is away.",
+            self._store_up(),
+        )
