@@ -1,0 +1,139 @@
+"""One database by its URL: transactions, time-outs, and what an engine needs.
+
+SQLite's ways stand here and nowhere else. Its transactions are begun by us, because Python's
+driver begins them too late for a read and not at all for a change of tables: a reader takes a
+snapshot, a writer takes the one write lock at once, so that it waits for it instead of failing
+in the middle. What goes wrong outside of us is `StoreUnavailable`, whatever the engine calls it.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoneFree
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from streamapi.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+CONNECTIONS = 4
+"""At once and per process. Whoever finds none free waits, within the time-out."""
+
+MIGRATING = 60.0
+"""Seconds for the tables to become what they should be; another process may be at it."""
+
+
+class Unusable(Exception):
+    """A sentence that says why the database cannot serve this version."""
+
+
+class Database:
+    """The records' home. `timeout` is how many seconds a transaction may take, waits included."""
+
+    def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self._timeout = timeout
+        self._engine = _sqlite(url, timeout)
+        self._writing = self._engine.execution_options(streamapi_begin="IMMEDIATE")
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one moment. Raises `StoreUnavailable`."""
+        async with self._transaction(self._engine, self._timeout) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes something, wholly or not at all. Raises
+        `StoreUnavailable`."""
+        async with self._transaction(self._writing, self._timeout) as connection:
+            yield connection
+
+    async def migrate(self) -> None:
+        """Make the tables what this version needs. Of several processes that start at once one
+        does it, and the others find it done. Raises `Unusable` and `StoreUnavailable`."""
+        await self._share_file()
+        try:
+            async with self._transaction(self._writing, MIGRATING) as connection:
+                await connection.run_sync(_upgrade)
+        except CommandError as error:
+            raise Unusable(f"The database was made by another version: {error}.") from None
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(
+        self, engine: AsyncEngine, seconds: float
+    ) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with asyncio.timeout(seconds), engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise  # the database answers; it is we who are wrong
+        except (DBAPIError, NoneFree, TimeoutError, OSError) as error:
+            # The driver's words; never the statement or its values.
+            why = error.orig if isinstance(error, DBAPIError) else type(error).__name__
+            logger.warning("the database is out of reach: %s", why)
+            raise StoreUnavailable("The records cannot be reached.") from error
+
+    async def _share_file(self) -> None:
+        """Let readers read while one writes (SQLite's WAL). The file remembers it. The switch
+        does not wait for other processes, so it is tried again."""
+        end = asyncio.get_running_loop().time() + MIGRATING
+        while True:
+            try:
+                async with self._engine.connect() as connection:
+                    raw = (await connection.get_raw_connection()).driver_connection
+                    assert raw is not None
+                    await raw.execute("PRAGMA journal_mode=WAL")  # no transaction may be open
+                return
+            except (DBAPIError, sqlite3.Error) as error:
+                if "locked" not in str(error) or asyncio.get_running_loop().time() > end:
+                    raise StoreUnavailable("The database cannot be opened.") from error
+            await asyncio.sleep(0.05)
+
+
+def _sqlite(url: str, timeout: float) -> AsyncEngine:
+    engine = create_async_engine(
+        url.replace("sqlite://", "sqlite+aiosqlite://", 1),
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=timeout,
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
+        cursor.execute("PRAGMA synchronous=NORMAL")  # with WAL: no commit waits for the disk
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        kind = connection.get_execution_options().get("streamapi_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {kind}")
+
+    return engine
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,80 @@
+"""Keys as rows: what is written comes back."""
+
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from streamapi.records import keys
+from streamapi.records.database import Database
+from streamapi.records.keys import KeyRecord
+
+
+def record(n: int = 1, **more: Any) -> KeyRecord:
+    fields = {"name": "", "owner": "acme", "scopes": ("text",), "created": 100.0 + n, **more}
+    return KeyRecord(id=f"key_{n}", hash=f"{n:064x}", **fields)
+
+
+async def test_a_key_comes_back_as_it_was(database: Database) -> None:
+    """Every field, whatever is in it."""
+    key = record(
+        name="Zoë's 'laptop'; DROP TABLE keys; --",
+        scopes=("text", "admin"),
+        models=("gemini-3.8-flash",),
+        expires=time.time() + 0.25,
+        requests_per_minute=2**40,
+        tokens_per_day=0,
+    )
+    await keys.add(database, key)
+    assert await keys.by_hash(database, key.hash) == key
+    assert await keys.by_hash(database, "0" * 64) is None
+
+
+async def test_two_keys_cannot_have_one_hash(database: Database) -> None:
+    """Or one would be the other."""
+    await keys.add(database, record(1))
+    with pytest.raises(IntegrityError):
+        await keys.add(database, msgspec.structs.replace(record(2), hash=record(1).hash))
+
+
+async def test_a_key_dies_once(database: Database) -> None:
+    """Revoking it again keeps the first moment; of a key that never was there is nothing."""
+    await keys.add(database, record())
+    assert await keys.revoke(database, "key_1", 500.0)
+    assert await keys.revoke(database, "key_1", 600.0)
+    assert not await keys.revoke(database, "key_2", 500.0)
+    found = await keys.by_hash(database, record().hash)
+    assert found is not None
+    assert found.revoked == 500.0
+
+
+async def test_the_living_are_told_from_the_dead(database: Database) -> None:
+    """Revoked, expired and unknown keys are not among them."""
+    await keys.add(database, record(1))
+    await keys.add(database, record(2, revoked=50.0))
+    await keys.add(database, record(3, expires=99.0))
+    await keys.add(database, record(4, expires=101.0))
+    ids = [f"key_{n}" for n in range(1, 6)]
+    assert await keys.living(database, ids, 100.0) == {"key_1", "key_4"}
+
+
+async def test_the_newest_come_first(database: Database) -> None:
+    """By pages, of which the next begins before the last key of the one."""
+    for n in range(5):
+        await keys.add(database, record(n))
+    page = await keys.newest(database, 2)
+    assert [key.id for key in page] == ["key_4", "key_3"]
+    rest = await keys.newest(database, 10, page[-1].created)
+    assert [key.id for key in rest] == ["key_2", "key_1", "key_0"]
+
+
+async def test_the_latest_use_stands(database: Database) -> None:
+    """Two processes note their uses in any order."""
+    await keys.add(database, record())
+    await keys.used(database, {"key_1": 300.0, "key_9": 1.0})
+    await keys.used(database, {"key_1": 200.0})
+    found = await keys.by_hash(database, record().hash)
+    assert found is not None
+    assert found.last_used == 300.0
