@@ -37,6 +37,33 @@ class Settings(BaseSettings):
         description="Where several processes share their logs: a Redis or Valkey, such as "
         "redis://localhost:6379. Empty: logs are in the memory of one process.",
     )
+    auth: Literal["open", "keys"] = Field(
+        "open",
+        description="Who may ask: `keys` asks for a key; `open` asks for none, and serves on a "
+        "loopback address only.",
+    )
+    database_url: str = Field(
+        "sqlite:///streamapi.db",
+        description="Where keys are kept: a SQLite file, here in the working directory. Not "
+        "touched while `STREAMAPI_AUTH` is `open`.",
+    )
+    database_timeout: Seconds = Field(
+        5.0, description="For one look into the database; beyond it: `store_unavailable`."
+    )
+    key_ttl: Seconds = Field(
+        30.0,
+        description="How long a key is taken as it was last seen in the database: a revoked one "
+        "dies everywhere within this time.",
+    )
+    key_grace: float = Field(
+        300.0,
+        ge=0,
+        le=86_400,
+        description="How long after that a known key goes on working while the database is away.",
+    )
+    auth_timeout: Seconds = Field(
+        10.0, description="For a WebSocket without a key in its handshake to send `auth` (4401)."
+    )
     google_api_key: SecretStr | None = Field(
         None,
         validation_alias="GOOGLE_API_KEY",
@@ -217,6 +244,13 @@ class Settings(BaseSettings):
     def _redis(cls, value: str) -> str:
         if value and not re.match(r"(rediss?|unix)://[^\s]+", value):
             raise ValueError("must be an address such as redis://localhost:6379")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _sqlite(cls, value: str) -> str:
+        if not re.match(r"sqlite:///[^\s]", value):
+            raise ValueError("must be an address such as sqlite:///streamapi.db")
         return value
 
     @field_validator("bind")

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from streamapi.errors import Forbidden
 from streamapi.generation.log import OnDisconnect
 from streamapi.generation.model import Model, Parser, Prompt
 
@@ -29,6 +30,15 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[str] | None = None
     models: frozenset[str] | None = None
     allowance: Allowance = Allowance()
+
+    def check(self, scope: str) -> None:
+        """Raise `Forbidden` unless the caller may do this: a task's name, or another scope."""
+        if self.scopes is not None and scope not in self.scopes:
+            raise Forbidden(f"This key does not have the scope {scope}.")
+
+    def may_ask(self, *names: str) -> bool:
+        """Whether the caller may ask the model that has these names."""
+        return self.models is None or not self.models.isdisjoint(names)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

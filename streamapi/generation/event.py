@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from streamapi.errors import Problem
+from streamapi.errors import Problem, Unauthenticated
 
 Part = Literal["text", "code", "explanation", "thought"]
 FinishReason = Literal["stop", "length"]
@@ -110,6 +110,16 @@ class Cancelled(Event, frozen=True):
 
 
 Ending = Done | Failed | Cancelled
+
+
+def let_go(why: Literal["caller", "disconnect", "revoked"], usage: Usage | None = None) -> Ending:
+    """The ending for whom a log was let go of before its own."""
+    if why == "revoked":
+        error = Unauthenticated("The key that began this was revoked, or has expired.")
+        return Failed(error.problem(), usage or Usage())
+    return Cancelled(why, usage or Usage())
+
+
 ENDINGS = (Done, Failed, Cancelled)
 CONTENT = (Delta, Label)
 EVENTS: tuple[type[Event], ...] = (Start, Wait, Delta, Label, Done, Failed, Cancelled)

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 from streamapi.errors import (
     GenerationExpired,
@@ -29,6 +30,14 @@ from streamapi.generation.producer import Patience, Producer
 from streamapi.generation.sharing import Begin, Sharing
 from streamapi.generation.toll import FREE, Toll
 from streamapi.generation.turns import AllTurns
+
+
+class Running(NamedTuple):
+    """A log that is written here, and the key that began it."""
+
+    producer: Producer
+    generation: Generation
+    key: str | None
 
 
 class Generations:
@@ -52,7 +61,7 @@ class Generations:
         self._ended = ended
         self._grace = grace
         self._sharing = Sharing(logs, key_ttl, cache_ttl)
-        self._producing: dict[asyncio.Task[None], Producer] = {}
+        self._producing: dict[asyncio.Task[None], Running] = {}
         self._readers: dict[str, int] = {}
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._letting_go: set[asyncio.Future[None]] = set()
@@ -63,6 +72,11 @@ class Generations:
     def running(self) -> int:
         """How many logs are being written here."""
         return len(self._producing)
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys that began what is being written here."""
+        return {running.key for running in self._producing.values() if running.key is not None}
 
     async def start(self, caller: Caller, ask: Ask, toll: Toll = FREE) -> Generation:
         """Begin what is asked for, or join what was asked for before (see `Sharing`).
@@ -95,7 +109,7 @@ class Generations:
         ended = partial(self._settle, toll, ask.task)
         producer = Producer(self._logs, mine.log, ask, self._patience, self._turns, ended)
         task = producer.start()
-        self._producing[task] = producer
+        self._producing[task] = Running(producer, mine, caller.key)
         task.add_done_callback(self._producing.pop)
         return mine
 
@@ -127,10 +141,12 @@ class Generations:
             return None  # sharing saves; without the store, the model is asked
 
     async def find(self, caller: Caller, generation: str) -> Generation:
-        """The caller's generation of this id. Raises `NotFound`, for another's too."""
+        """The caller's generation of this id. Raises `NotFound`, for another's too, and
+        `Forbidden` where the key is not for its task."""
         found = await self._logs.find(generation)
         if found is None or found.owner != caller.owner:
             raise NotFound("There is no such generation.")
+        caller.check(found.task)
         return found
 
     async def tail(self, generation: Generation) -> Tail:
@@ -215,6 +231,13 @@ class Generations:
         except LogGone:
             raise _expired() from None
 
+    async def dismiss(self, key: str) -> None:
+        """Let go of what this key began and is being written here: it may ask no more."""
+        for _, generation, began in list(self._producing.values()):
+            if began == key:
+                with suppress(StoreUnavailable):
+                    await self._logs.release(generation, "revoked")
+
     async def forget(self, generation: Generation) -> None:
         """Forget the generation now; its log too, when nobody else holds it."""
         if not (await self.tail(generation)).ended:
@@ -226,8 +249,8 @@ class Generations:
         self.closing = True
         if self._producing:
             await asyncio.wait(self._producing, timeout=within)
-        for producer in self._producing.values():
-            producer.stop("shutdown")
+        for running in self._producing.values():
+            running.producer.stop("shutdown")
         if self._producing:
             await asyncio.wait(self._producing)
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from streamapi.generation.event import CONTENT, ENDINGS, Cancelled, Event, Wait, encode
+from streamapi.generation.event import CONTENT, ENDINGS, Event, Wait, encode, let_go
 from streamapi.generation.log import Conflict, Eager, Entry, Stopped
 from streamapi.generation.watch import Watch
 
@@ -59,7 +59,7 @@ class Kept:
         """The log goes on for others; this generation ends where the log stands now."""
         self.holds.discard(generation)
         if why != "shutdown":
-            ending = Entry(len(self.entries) + 1, Cancelled(why), b"")
+            ending = Entry(len(self.entries) + 1, let_go(why), b"")
             self.released[generation] = ending
             self.wake()
 

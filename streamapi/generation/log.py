@@ -23,7 +23,7 @@ import msgspec
 
 from streamapi.generation.event import Event
 
-Stopped = Literal["caller", "disconnect", "shutdown"]
+Stopped = Literal["caller", "disconnect", "revoked", "shutdown"]
 OnDisconnect = Literal["grace", "cancel", "continue"]
 CacheStatus = Literal["miss", "hit", "collapsed"]
 

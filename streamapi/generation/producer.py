@@ -35,7 +35,6 @@ from streamapi.errors import (
 from streamapi.generation.ask import Ask
 from streamapi.generation.attempt import Attempt
 from streamapi.generation.event import (
-    Cancelled,
     Done,
     Ending,
     Event,
@@ -43,6 +42,7 @@ from streamapi.generation.event import (
     Timings,
     Usage,
     Wait,
+    let_go,
 )
 from streamapi.generation.log import Conflict, Logs, Stopped
 from streamapi.generation.model import Chunk, Model
@@ -296,8 +296,8 @@ class Producer:
             self._next += len(events)
 
     def _ending_when_stopped(self) -> Ending:
-        if self._stopped in ("caller", "disconnect"):
-            return Cancelled(self._stopped, self._usage())
+        if self._stopped is not None and self._stopped != "shutdown":
+            return let_go(self._stopped, self._usage())
         error = ShuttingDown("The server ended while the answer was being written.")
         return Failed(error.problem(), self._usage())
 

@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from streamapi.errors import StoreUnavailable
-from streamapi.generation.event import Cancelled
+from streamapi.generation.event import let_go
 from streamapi.generation.log import Entry, LogGone
 from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis_lane import PATIENCE, RETRY, Lane, connect, within
 from streamapi.generation.redis_scripts import LOOK, LOST, PAGE, WAKE
-from streamapi.generation.redis_wire import Lives, lost, pack, unpack
+from streamapi.generation.redis_wire import Lives, lost, pack, unpack, why_of
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,8 @@ class Follower:
         copy.cursor = at
         n = int(told[b"n"])
         if b"g" in told:
-            left = Cancelled("disconnect" if told[b"w"] == b"disconnect" else "caller")
+            why = why_of(told[b"w"])
+            left = let_go("caller" if why == "shutdown" else why)
             copy.marks.append((told[b"g"].decode(), Entry(n, left, b"")))
         else:
             kept = self._local.get(copy.log)

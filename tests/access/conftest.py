@@ -1,0 +1,57 @@
+"""A database with keys, which can be taken away."""
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamapi.access import keys
+from streamapi.records import keys as rows
+from streamapi.records.database import Database
+from streamapi.records.keys import KeyRecord
+
+
+class Records(Database):
+    """A database that counts its readers, can be taken away, and comes back."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"sqlite:///{file}", timeout=1.0)
+        self._file = file
+        self.asked = 0
+
+    def reading(self) -> Any:
+        self.asked += 1
+        return super().reading()
+
+    def leave(self) -> None:
+        """Be away."""
+        self._rename("keys", "elsewhere")
+
+    def come_back(self) -> None:
+        """Be there again."""
+        self._rename("elsewhere", "keys")
+
+    def _rename(self, old: str, new: str) -> None:
+        with sqlite3.connect(self._file) as connection:
+            connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        connection.close()
+
+    async def make(self, **more: Any) -> tuple[str, KeyRecord]:
+        """A key, as it is shown and as it is kept."""
+        key = keys.make()
+        fields: dict[str, Any] = {"owner": "acme", "name": "", "scopes": ("text",), **more}
+        record = KeyRecord(id=keys.make_id(), hash=keys.digest(key), created=time.time(), **fields)
+        await rows.add(self, record)
+        return key, record
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[Records]:
+    """Records of their own for a test."""
+    records = Records(tmp_path / "keys.db")
+    await records.migrate()
+    yield records
+    await records.aclose()
