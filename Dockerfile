@@ -3,7 +3,7 @@
 #
 #   docker build -t streamapi .
 #   docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges \
-#     -e GOOGLE_API_KEY -p 127.0.0.1:8000:8000 streamapi
+#     -e GOOGLE_API_KEY -v streamapi:/data -p 127.0.0.1:8000:8000 streamapi
 
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -34,11 +34,17 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
 FROM python:3.13-slim
 COPY --from=build /opt/streamapi /opt/streamapi
 
-# Nothing is written: no byte code, no home, no log files.
+# Nothing is written but the database: no byte code, no home, no log files. Bound to all addresses
+# of the container, the server asks for keys.
 ENV PATH=/opt/streamapi/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    STREAMAPI_BIND=0.0.0.0:8000
+    STREAMAPI_BIND=0.0.0.0:8000 \
+    STREAMAPI_AUTH=keys \
+    STREAMAPI_DATABASE_URL=sqlite:////data/streamapi.db
+
+RUN install -d -o 10001 -g 10001 /data
+VOLUME /data
 
 # Numeric, so that an orchestrator can see that it is not root.
 USER 10001:10001

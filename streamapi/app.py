@@ -7,6 +7,7 @@ the end running generations get their bound, and then their ending.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from quart import Quart
 
@@ -18,6 +19,7 @@ from streamapi.api import (
     headers,
     health,
     http1,
+    keys,
     limits,
     metrics,
     models,
@@ -26,6 +28,7 @@ from streamapi.api import (
     socket,
     socket_bounds,
     tasks,
+    who,
 )
 from streamapi.api.services import Services
 from streamapi.generation.generations import Generations
@@ -38,6 +41,9 @@ from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings, UnsafeSettings, read_settings
 from streamapi.tasks import every_task
 from streamapi.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:  # an open server never imports it
+    from streamapi.access.entrance import Entrance
 
 logger = logging.getLogger(__name__)
 
@@ -65,17 +71,20 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     app.config["BODY_TIMEOUT"] = settings.body_timeout
     app.extensions["streamapi"] = parts
     headers.register(app, settings)
+    who.register(app)
     limits.register(app, settings)
     problems.register(app)
     for task in parts.tasks.values():
         app.register_blueprint(tasks.blueprint(task))
     app.register_blueprint(socket.routes(parts.tasks))
-    for module in (generations, models, health, metrics, pages):
+    for module in (generations, models, keys, health, metrics, pages):
         app.register_blueprint(module.routes)
     docs.register(app, parts)
 
     @app.before_serving
     async def open_up() -> None:
+        if parts.entrance is not None:
+            await parts.entrance.open()
         await parts.logs.start()
         await parts.limits.start()
         await parts.gemini.open(parts.catalogue.serving(settings.default_model))
@@ -107,6 +116,8 @@ async def close(parts: Services, within: float, delay: float = 0.0) -> None:
         _say_goodbye(parts.streams, told)
     _say_goodbye(parts.sockets, told)
     await parts.gemini.aclose()
+    if parts.entrance is not None:
+        await parts.entrance.aclose()
     await _close(parts.logs)
     await _close(parts.limits)
     parts.closed = True
@@ -158,6 +169,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         metrics=metrics,
         limits=_limits(settings),
         emulated=emulated,
+        entrance=_entrance(settings, generations),
     )
 
 
@@ -192,6 +204,14 @@ def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generation
         turns=AllTurns(turns),
         ended=metrics.ended,
     )
+
+
+def _entrance(settings: Settings, generations: Generations) -> "Entrance | None":
+    if settings.auth == "open":
+        return None
+    from streamapi.access.entrance import Entrance
+
+    return Entrance.of(settings, generations)
 
 
 def _logs(settings: Settings) -> Logs:

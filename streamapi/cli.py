@@ -1,4 +1,4 @@
-"""The command line: `streamapi serve | emulate | config | openapi`."""
+"""The command line: `streamapi serve | emulate | keys | config | openapi`."""
 
 import argparse
 import asyncio
@@ -69,6 +69,30 @@ def _openapi(options: argparse.Namespace) -> None:
     print()
 
 
+def _keys(options: argparse.Namespace) -> int:
+    from streamapi import cli_keys
+
+    return cli_keys.run(options)
+
+
+def _keys_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    create = commands.add_parser("create", help="make a key, and show it this once")
+    create.add_argument("--owner", required=True, help="whose it is; keys of one owner share")
+    create.add_argument("--name", default="", help="what it is for")
+    more = {"action": "append", "help": "may be repeated; default: every %(metavar)s"}
+    create.add_argument("--scope", dest="scopes", metavar="task", **more)  # type: ignore[arg-type]
+    create.add_argument("--model", dest="models", metavar="model", **more)  # type: ignore[arg-type]
+    create.add_argument("--expires", help="a date (2027-01-31), or days from now (90d)")
+    for name in ("requests-per-minute", "tokens-per-minute", "tokens-per-day", "streams"):
+        create.add_argument(f"--{name}", type=int, metavar="N")
+    create.set_defaults(command=_keys, what="create")
+    listing = commands.add_parser("list", help="show what is known of each key, never the key")
+    listing.set_defaults(command=_keys, what="list")
+    revoke = commands.add_parser("revoke", help="let a key die, and its open streams with it")
+    revoke.add_argument("id", help="as `streamapi keys list` shows it: key_...")
+    revoke.set_defaults(command=_keys, what="revoke")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="streamapi", description="A streaming-first LLM API.")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -82,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     emulate.add_argument("--pace", type=float, default=0.02, help="seconds between chunks")
     emulate.add_argument("--chunk", type=int, default=24, help="characters in a chunk")
     emulate.set_defaults(command=_emulate)
+    keys = commands.add_parser("keys", help="make, list and revoke the keys of those who ask")
+    _keys_arguments(keys.add_subparsers(required=True, metavar="what"))
     config = commands.add_parser("config", help="print every setting and its value")
     config.set_defaults(command=_config)
     openapi = commands.add_parser("openapi", help="print the OpenAPI document")

@@ -76,11 +76,17 @@ def run_child(settings: Settings, child: Child) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Raise `UnsafeSettings` where the emulator would be open to others."""
+    """Raise `UnsafeSettings` where others could reach an emulator, or a server without keys."""
     if needs_key(settings) and not settings.on_loopback:
         raise UnsafeSettings(
             f"GOOGLE_API_KEY is not set, and STREAMAPI_BIND={settings.bind} can be reached from "
             "elsewhere. Set the key; the emulator answers on a loopback address only."
+        )
+    if settings.auth == "open" and not settings.on_loopback:
+        raise UnsafeSettings(
+            f"STREAMAPI_BIND={settings.bind} can be reached from elsewhere, and whoever reaches it "
+            "would spend your quota. Set STREAMAPI_AUTH=keys and make a key with `streamapi keys "
+            "create`; without keys the server is open on a loopback address only."
         )
 
 
@@ -131,7 +137,7 @@ async def serve(settings: Settings, listener: socket.socket, child: Child | None
         await _serve(settings, listener, stop, child.emulator, logger_class=_ChildsAccessLog)
         return
     async with emulating(settings) as emulator:
-        banner(listener, emulated=bool(emulator))
+        banner(settings, listener, emulated=bool(emulator))
         await _serve(settings, listener, stop, emulator)
 
 
@@ -147,6 +153,8 @@ async def _serve(
     app = create_app(settings, emulated=bool(emulator))
     parts: Services = app.extensions["streamapi"]
 
+    if parts.entrance is not None:
+        await parts.entrance.open()  # here a database that cannot be used is a sentence
     app.before_serving(_freeze)
     config = hypercorn_config(settings, listener)
     config.logger_class = logger_class
@@ -218,11 +226,15 @@ def hypercorn_config(settings: Settings, listener: socket.socket) -> Config:
     return config
 
 
-def banner(listener: socket.socket, *, emulated: bool) -> None:
-    """Say on stderr where to go."""
+def banner(settings: Settings, listener: socket.socket, *, emulated: bool) -> None:
+    """Say on stderr where to go, and who may."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     lines = [f"streamapi on {url}", f"  the page  {url}/", f"  the API   {url}/docs"]
+    if settings.auth == "open":
+        lines.append("  OPEN to this machine: no keys are asked for (STREAMAPI_AUTH=keys asks)")
+    else:
+        lines.append("  who asks shows a key; the first comes from `streamapi keys create`")
     if emulated:
         lines.append("  no GOOGLE_API_KEY: the EMULATOR answers, not Gemini (for development only)")
     print("\n".join(lines), file=sys.stderr, flush=True)

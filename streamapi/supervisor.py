@@ -48,7 +48,7 @@ def run(settings: Settings) -> int:
 async def _run(settings: Settings, listener: socket.socket) -> int:
     async with server.emulating(settings) as emulator:
         supervisor = Supervisor(settings, listener, emulator)
-        server.banner(listener, emulated=bool(emulator))
+        server.banner(settings, listener, emulated=bool(emulator))
         return await supervisor.run()
 
 

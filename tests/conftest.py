@@ -21,6 +21,7 @@ import pytest
 import redis as sync_redis
 from hypercorn.asyncio import serve
 
+from streamapi.access.new_key import NewKey
 from streamapi.api.services import Services
 from streamapi.app import create_app
 from streamapi.emulator import Emulator
@@ -50,6 +51,20 @@ class Running:
         self.url = url
         self.ws = url.replace("http", "ws", 1)
         self.parts = parts
+
+    async def key(self, *scopes: str, owner: str = "acme", **more: Any) -> tuple[str, str]:
+        """A new key of this server (with `auth="keys"`) for some scopes, or for every task; and
+        its id."""
+        entrance = self.parts.entrance
+        assert entrance is not None, "this server asks for no keys"
+        wanted = {"owner": owner, "scopes": list(scopes or self.parts.tasks), **more}
+        key, record = await entrance.register.issue(NewKey.model_validate(wanted))
+        return key, record.id
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The header that shows a key."""
+    return {"Authorization": f"Bearer {key}"}
 
 
 @asynccontextmanager
@@ -166,6 +181,19 @@ async def emulator() -> AsyncIterator[Emulator]:
 async def server(emulator: Emulator) -> AsyncIterator[Running]:
     """The server that most tests share."""
     async with running(emulator) as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """An address for records of a test's own."""
+    return f"sqlite:///{tmp_path}/streamapi.db"
+
+
+@pytest.fixture
+async def guarded(emulator: Emulator, database_url: str) -> AsyncIterator[Running]:
+    """A server that asks for keys."""
+    async with running(emulator, auth="keys", database_url=database_url) as server:
         yield server
 
 

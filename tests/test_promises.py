@@ -55,7 +55,8 @@ MAY_IMPORT = {
     "app": {*BELOW_API, "api"},
     "server": {*BELOW_API, "api", "app", "emulator"},
     "supervisor": {"emulator", "server", "settings", "telemetry"},
-    "cli": {"access", "app", "emulator", "records", "server", "settings", "supervisor"},
+    "cli": {"app", "cli_keys", "emulator", "server", "settings", "supervisor"},
+    "cli_keys": {"access", "errors", "providers", "records", "settings", "tasks"},
     "__init__": {"app", "settings"},
 }
 """Which of our packages a package may import, besides itself: one way, from the heart outwards."""

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -79,6 +80,83 @@ async def test_the_access_log_has_the_address_that_is_counted() -> None:
             while b"/readyz" not in (line := await process.stdout.readline()):
                 pass
         assert json.loads(line)["address"] == "192.0.2.77"
+
+
+async def test_without_keys_it_does_not_open_to_others() -> None:
+    """An address that others can reach, and nobody asked who they are: it refuses, and says what
+    to set; with several processes too."""
+    for workers in ((), ("--workers", "2")):
+        process = await started(
+            "--bind",
+            "0.0.0.0:0",
+            *workers,
+            GEMINI_BASE_URL="http://127.0.0.1:1",
+            REDIS_URL="redis://127.0.0.1:1",
+        )
+        _, error = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 2
+        assert b"STREAMAPI_AUTH=keys" in error
+
+
+async def test_the_banner_says_who_may_ask(database_url: str) -> None:
+    """An open server says that it is; one with keys, where they come from."""
+    for settings, said in (
+        ({}, b"OPEN to this machine"),
+        ({"AUTH": "keys", "DATABASE_URL": database_url}, b"streamapi keys create"),
+    ):
+        async with serving(**settings) as (process, url), httpx.AsyncClient() as client:
+            status = (await client.get(f"{url}/v1/models")).status_code
+            assert status == (401 if settings else 200)
+            assert process.stderr is not None
+            async with asyncio.timeout(5):
+                while said not in await process.stderr.readline():
+                    pass
+
+
+async def test_with_keys_it_opens_to_others(database_url: str) -> None:
+    """Any address can be bound, and a server with keys asks on all of them."""
+    settings = {"AUTH": "keys", "DATABASE_URL": database_url}
+    process = await started("--bind", "0.0.0.0:0", GEMINI_BASE_URL="http://127.0.0.1:1", **settings)
+    assert process.stderr is not None
+    url = (await asyncio.wait_for(process.stderr.readline(), 20)).decode().split()[-1]
+    async with httpx.AsyncClient() as client:
+        for _ in range(500):
+            try:
+                answer = await client.get(f"{url.replace('0.0.0.0', '127.0.0.1')}/v1/models")
+                break
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+    process.terminate()
+    await process.communicate()
+    assert answer.status_code == 401
+
+
+async def test_a_database_that_cannot_be_used_is_a_sentence() -> None:
+    """Not a traceback."""
+    process = await started(BIND="127.0.0.1:0", AUTH="keys", DATABASE_URL="sqlite:////no/where.db")
+    output, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert b"STREAMAPI_DATABASE_URL" in error
+    assert b"Traceback" not in output + error
+
+
+async def test_an_open_server_touches_no_database(tmp_path: Path) -> None:
+    """Nor does it pay for one: SQLAlchemy is not even imported."""
+    script = (
+        "import asyncio, sys\n"
+        "from streamapi import cli\n"
+        "from streamapi.app import create_app\n"
+        "from streamapi.settings import Settings\n"
+        "app = create_app(Settings(gemini_base_url='http://127.0.0.1:1'))\n"
+        "asyncio.run(app.test_client().get('/openapi.json'))\n"
+        "print([name for name in ('sqlalchemy', 'alembic', 'aiosqlite') if name in sys.modules])"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+    )
+    output, _ = await process.communicate()
+    assert output.split() == [b"[]"]
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_wrong_setting_is_named() -> None:

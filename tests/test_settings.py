@@ -96,6 +96,12 @@ WRONG: list[tuple[str, Any]] = [
     ("cors_origins", "https://*.example.com"),
     ("cors_origins", "https://example.com/path"),
     ("log_level", "loud"),
+    ("auth", "some"),
+    ("database_url", "streamapi.db"),
+    ("database_url", "mysql://localhost/streamapi"),
+    ("database_url", "sqlite:///"),
+    ("key_ttl", 0),
+    ("key_grace", -1),
 ]
 
 

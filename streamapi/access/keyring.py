@@ -82,6 +82,11 @@ class Keyring:
             self._used[seen.record.id] = now
         return seen.caller
 
+    def knows(self, shown: str) -> bool:
+        """Whether it can say whose key this is without asking the database."""
+        seen = self._known.get(keys.digest(shown))
+        return seen is not None and self._clock() < seen.at + self._ttl
+
     def forget(self, key: str) -> None:
         """A key was revoked: here it is dead at once, whatever a look-up under way may find."""
         _put(self._revoked, key, None)

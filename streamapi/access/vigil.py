@@ -43,6 +43,11 @@ class Vigil:
         self._readers: dict[str, set[Callable[[], None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def watching(self) -> bool:
+        """Whether it has begun."""
+        return self._task is not None
+
     def start(self) -> None:
         """Begin, on the loop that runs now."""
         self._task = asyncio.create_task(self._run())

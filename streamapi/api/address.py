@@ -31,3 +31,9 @@ def _address(text: str) -> str | None:
         return str(ipaddress.ip_address(text.partition("%")[0]))
     except ValueError:
         return None
+
+
+def of(connection: Any) -> str | None:
+    """The address of a request or a socket, once `headers.py` has found it."""
+    found: str | None = connection.scope.get("streamapi.address", connection.remote_addr)
+    return found

@@ -10,7 +10,7 @@ from streamapi.access.fare import Fare
 from streamapi.api import limits
 from streamapi.api.body import validate
 from streamapi.api.services import Services
-from streamapi.errors import CallerError, FieldError, InvalidHeader, InvalidRequest
+from streamapi.errors import CallerError, FieldError, Forbidden, InvalidHeader, InvalidRequest
 from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import encode
 from streamapi.generation.log import Generation, OnDisconnect
@@ -33,19 +33,23 @@ async def start(
     lax: bool = False,
     outlives_reader: bool = False,
 ) -> Generation:
-    """Begin what the body asks of the task. Raises `InvalidRequest`, `ModelNotFound` and what
-    `Generations.start` raises. `outlives_reader` is for answers that are followed later."""
+    """Begin what the body asks of the task. Raises `Forbidden`, `InvalidRequest`, `ModelNotFound`
+    and what `Generations.start` raises. `outlives_reader` is for answers to follow later."""
+    caller.check(task.name)
     asked = validate(task.request, body, lax=lax)
     settings = parts.settings
     model = asked.model or (settings.fast_model if task.fast else settings.default_model)
     cards = [parts.catalogue.serving(model)]
+    if not caller.may_ask(model, cards[0].id):
+        raise Forbidden(f"This key may not ask {model}.")
     if (asked.max_output_tokens or 0) > cards[0].output_tokens:
         bound = FieldError(f"{cards[0].id} gives {cards[0].output_tokens:,}", "/max_output_tokens")
         raise InvalidRequest("Wrong: /max_output_tokens.", errors=(bound,))
     for name in settings.fallback_models:
         card = parts.catalogue.serving(name)
-        if card not in cards:
+        if card not in cards and caller.may_ask(card.id):
             cards.append(card)
+    chain = [card.id for card in cards]  # of two keys, one may have a longer one
     go_on = outlives_reader or idempotency_key is not None
     cache = asked.cache or task.cache
     on_disconnect: OnDisconnect = asked.on_disconnect or "grace"
@@ -61,7 +65,7 @@ async def start(
         idempotency_key=idempotency_key,
         digest=_canonical(task, asked, frozenset()) if idempotency_key is not None else "",
         cache=cache,
-        cache_key=f"{cards[0].id} {_canonical(task, asked, OWN)}" if cache != "off" else "",
+        cache_key=f"{' '.join(chain)} {_canonical(task, asked, OWN)}" if cache != "off" else "",
     )
     fare = Fare(parts.limits, settings, caller, ask)
     try:

@@ -15,6 +15,7 @@ from quart_schema import QuartSchema, hide
 
 from streamapi.api.documents import asyncapi, openapi
 from streamapi.api.services import Services
+from streamapi.api.who import open_to_all
 from streamapi.generation.event import encode
 
 CONTENT_SECURITY_POLICY = (
@@ -69,6 +70,7 @@ class Documentation(QuartSchema):
 
     @hide
     @rate_exempt
+    @open_to_all
     async def openapi(self) -> Response:
         """The OpenAPI document."""
         if not self._bytes:
@@ -92,12 +94,14 @@ def register(app: Quart, parts: Services) -> None:
     @app.get("/asyncapi.json")
     @hide
     @rate_exempt
+    @open_to_all
     async def asyncapi_json() -> Response:
         return await _document(events(), "application/json")
 
     @app.get("/docs")
     @hide
     @rate_exempt
+    @open_to_all
     async def docs() -> Response:
         response = await _document(_page(), "text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -107,12 +111,14 @@ def register(app: Quart, parts: Services) -> None:
     @app.get("/docs/scalar.js")
     @hide
     @rate_exempt
+    @open_to_all
     async def scalar_js() -> Response:
         return await _document(_script(), "text/javascript; charset=utf-8", YEAR)
 
     @app.get("/docs/start.js")
     @hide
     @rate_exempt
+    @open_to_all
     async def start_js() -> Response:
         return await _document(START.encode(), "text/javascript; charset=utf-8")
 

@@ -10,7 +10,7 @@ from quart_rate_limiter import rate_exempt
 from streamapi.api import sse
 from streamapi.api.answer import answer, headers
 from streamapi.api.problems import request_id
-from streamapi.api.services import Services, caller, services
+from streamapi.api.services import Services, caller, reading, services
 from streamapi.errors import InvalidRequest, Overloaded, StoreUnavailable
 from streamapi.generation.event import Fold, encode, fold
 from streamapi.generation.log import Generation
@@ -76,49 +76,54 @@ async def _resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Resp
     if tail.ended and after == tail.n:
         return Response(b"", status=204, headers=headers(generation))
     frames = sse.stream(parts, generation, request_id(), after=after, ping=ping)
-    return await sse.respond(generation, until_we_leave(parts, frames))
+    return await sse.respond(generation, until_told(parts, frames))
 
 
-def until_we_leave(
-    parts: Services, frames: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    """The stream, until this process sends its readers to another; where there is none, the
-    stream itself."""
-    return _until_we_leave(parts, frames) if parts.settings.redis_url else frames
+def until_told(parts: Services, frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The stream, until its reader is sent away: to another process, or because its key has
+    died. Where neither can be, the stream itself."""
+    told = parts.settings.redis_url or parts.entrance is not None
+    return _until_told(parts, frames) if told else frames
 
 
-async def _until_we_leave(
+async def _until_told(
     parts: Services, frames: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
     task = asyncio.current_task()
     assert task is not None
-    waiting = leaving = cancelled = False
+    waiting = cancelled = False
+    parting: bytes | None = None
 
-    def goodbye() -> None:
-        nonlocal leaving, cancelled
-        leaving = True
+    def leave(last: bytes) -> None:
+        nonlocal parting, cancelled
+        parting = last
         # What is being sent is sent. Before the first event there is no id to resume from.
         if waiting:
             cancelled = True
             task.cancel()
 
+    def goodbye() -> None:
+        leave(_when())
+
     parts.streams.add(goodbye)
     try:
-        async for piece in frames:
-            waiting = False
-            yield piece
-            if leaving:
-                break
-            waiting = True
-        else:
-            return
+        with reading(parts, lambda: leave(b"")):  # coming again, a dead key learns why
+            async for piece in frames:
+                waiting = False
+                yield piece
+                if parting is not None:
+                    break
+                waiting = True
+            else:
+                return
     except asyncio.CancelledError:
         if not cancelled or task.uncancel():  # the client has left
             raise
     finally:
         parts.streams.discard(goodbye)
         await frames.aclose()
-    yield _when()
+    if parting:  # an empty piece would be the end of a chunked body
+        yield parting
 
 
 def _come_again() -> Response:

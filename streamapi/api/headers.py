@@ -7,6 +7,7 @@ from typing import Any
 from quart import Quart, Response, g, has_request_context, request, websocket
 from quart_cors import cors, cors_exempt  # noqa: F401  (sockets are exempted where they are)
 
+from streamapi.access.keys import contains_key
 from streamapi.api import address, origins
 from streamapi.settings import Settings
 
@@ -42,6 +43,7 @@ def register(app: Quart, settings: Settings) -> None:
 
     async def name_socket() -> None:
         _name(websocket, settings)
+        origins.check(settings, websocket.headers)
 
     app.before_request(name_request)
     app.before_websocket(name_socket)
@@ -65,8 +67,8 @@ def _name(connection: Any, settings: Settings) -> None:
 
 
 def _sane(given: str | None) -> str:
-    """The caller's id when it is sane: it goes into logs and headers."""
-    if given is not None and _SANE_ID.fullmatch(given):
+    """The caller's id when it is sane: it goes into logs and headers, so a key is not."""
+    if given is not None and _SANE_ID.fullmatch(given) and not contains_key(given):
         return given
     return f"req_{secrets.token_urlsafe(12)}"
 

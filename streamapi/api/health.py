@@ -6,6 +6,7 @@ from quart import Blueprint, Response
 from quart_rate_limiter import rate_exempt
 
 from streamapi.api.services import Services, services
+from streamapi.api.who import open_to_all
 from streamapi.generation.event import encode
 
 routes = Blueprint("health", __name__)
@@ -13,6 +14,7 @@ routes = Blueprint("health", __name__)
 
 @routes.get("/healthz")
 @rate_exempt
+@open_to_all
 async def healthz() -> Response:
     """This process lives."""
     return _json({"status": "ok"})
@@ -20,6 +22,7 @@ async def healthz() -> Response:
 
 @routes.get("/readyz")
 @rate_exempt
+@open_to_all
 async def readyz() -> Response:
     """This process takes work: 503 from the moment it is told to end."""
     parts = services()

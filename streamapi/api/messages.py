@@ -51,7 +51,8 @@ class PingMessage(Message, tag="ping"):
 
 
 class AuthMessage(Message, tag="auth"):
-    """Who is asking, where no header could say it. Without keys, everybody may ask."""
+    """Who is asking, where no header could say it: the first message, which is not answered.
+    A server that asks for no keys takes it for nothing."""
 
     token: str
     ref: Ref | None = None

@@ -13,6 +13,7 @@ from quart import Blueprint, Response, request
 from quart_rate_limiter import rate_exempt
 from quart_schema import hide
 
+from streamapi.api.who import open_to_all
 from streamapi.errors import NotFound, every_error
 
 HERE = Path(__file__).parent.parent
@@ -34,6 +35,7 @@ routes = Blueprint("pages", __name__)
 
 @routes.get("/")
 @rate_exempt
+@open_to_all
 @hide
 async def index() -> Response:
     """The demo page."""
@@ -42,6 +44,7 @@ async def index() -> Response:
 
 @routes.get("/static/<path:name>")
 @rate_exempt
+@open_to_all
 @hide
 async def static(name: str) -> Response:
     """The front end's files. They are few and small: from memory, they leave no file open when
@@ -56,6 +59,7 @@ async def static(name: str) -> Response:
 
 @routes.get("/errors/<code>")
 @rate_exempt
+@open_to_all
 async def error_page(code: str) -> Response:
     """What an error code means, and what to do."""
     kind = next((kind for kind in every_error() if kind.code == code), None)

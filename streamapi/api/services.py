@@ -1,12 +1,14 @@
 """What the routes stand on, made once by `app.py`, and who is asking."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from quart import current_app, has_request_context, request, websocket
+from quart import current_app, g, has_request_context, request, websocket
 
 from streamapi.access.limits import Limits
+from streamapi.api import address
 from streamapi.generation.ask import Caller
 from streamapi.generation.generations import Generations
 from streamapi.generation.log import Logs
@@ -16,10 +18,14 @@ from streamapi.settings import Settings
 from streamapi.tasks.task import Task
 from streamapi.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:  # an open server never imports it
+    from streamapi.access.entrance import Entrance
+
 
 @dataclass
 class Services:
-    """The parts of the running server. `emulated` says that no real model answers.
+    """The parts of the running server. `emulated` says that no real model answers; without an
+    `entrance` no keys are asked for.
 
     `draining` says that the process is about to end; `leaving`, that it sends its readers to
     another one, which can serve them from the shared logs; `closed`, that it is done. `sockets`
@@ -34,6 +40,7 @@ class Services:
     metrics: Metrics
     limits: Limits
     emulated: bool
+    entrance: "Entrance | None" = None
     draining: bool = False
     leaving: bool = False
     closed: bool = False
@@ -47,7 +54,17 @@ def services() -> Services:
 
 
 def caller() -> Caller:
-    """Who sent the current request, or opened the current socket."""
+    """Who sent the current request, or opened the current socket; nobody, as long as `who.py`
+    has not asked."""
+    known: Caller | None = g.get("caller")
+    if known is not None:
+        return known
     connection = request if has_request_context() else websocket
-    scope: Any = connection.scope
-    return Caller(address=scope.get("streamapi.address", connection.remote_addr))
+    return Caller(address=address.of(connection))
+
+
+def reading(parts: Services, goodbye: Callable[[], None]) -> AbstractContextManager[None]:
+    """While this lasts, `goodbye` is called should the current caller's key die."""
+    if parts.entrance is None:
+        return nullcontext()
+    return parts.entrance.vigil.reading(caller().key, goodbye)

@@ -13,13 +13,14 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
-from quart import Blueprint, websocket
+from quart import Blueprint, g, websocket
 from quart_cors import cors_exempt
 
 from streamapi.access.limits import Limit, gcra
-from streamapi.api import body, limits, origins
+from streamapi.api import address, body, limits, who
 from streamapi.api.ask import idempotency_key, start
 from streamapi.api.messages import (
+    AuthMessage,
     CancelMessage,
     Messages,
     PingMessage,
@@ -34,8 +35,15 @@ from streamapi.api.messages import (
     understand,
 )
 from streamapi.api.problems import request_id
-from streamapi.api.services import Services, caller, services
-from streamapi.errors import Internal, InvalidRequest, RateLimited, StreamapiError, TooManyStreams
+from streamapi.api.services import Services, caller, reading, services
+from streamapi.errors import (
+    Internal,
+    InvalidRequest,
+    RateLimited,
+    StoreUnavailable,
+    StreamapiError,
+    TooManyStreams,
+)
 from streamapi.generation.log import Generation
 from streamapi.generation.watch import Stall
 from streamapi.tasks.task import Task
@@ -43,7 +51,7 @@ from streamapi.tasks.task import Task
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "streamapi.v1"
-GOING_AWAY, IDLE = 1001, 4408
+GOING_AWAY, TRY_AGAIN, UNAUTHENTICATED, IDLE, TOO_MANY = 1001, 1013, 4401, 4408, 4429
 """Close codes (RFC 6455, section 7.4); those from 4000 on are ours."""
 
 
@@ -55,7 +63,6 @@ def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
         @cors_exempt
         async def talk() -> None:
             parts = services()
-            origins.check(parts.settings, websocket.headers)
             asked = websocket.requested_subprotocols
             await websocket.accept(
                 headers={"X-Request-Id": request_id()},
@@ -80,14 +87,17 @@ class Conversation:
         self._request_id = request_id()
         self._following: dict[str, asyncio.Task[None]] = {}
         self._main = asyncio.current_task()
-        self._leaving = False
+        self._leaving = 0  # the close code, once the client is sent away
         self._busy = 0.0  # when something was last said, or last ran
         self._stall = Stall(parts.settings.send_timeout)
         self._heard = 0.0  # the arrival time of its messages (see `gcra`)
 
     def goodbye(self) -> None:
         """Close the socket: this process is ending."""
-        self._leaving = True
+        self._leave(GOING_AWAY)
+
+    def _leave(self, code: int) -> None:
+        self._leaving = code
         if self._main is not None:
             self._main.cancel()
 
@@ -95,12 +105,14 @@ class Conversation:
         """Listen until the client leaves, is silent for too long, or this process ends."""
         self._parts.sockets.add(self.goodbye)
         try:
-            await self._listen()
+            if await self._identified():
+                with reading(self._parts, lambda: self._leave(UNAUTHENTICATED)):
+                    await self._listen()
         except asyncio.CancelledError:
             if not self._leaving or self._main is None:
                 raise
             self._main.uncancel()
-            await websocket.close(GOING_AWAY)
+            await websocket.close(self._leaving)
         finally:
             self._stall.stop()
             self._parts.sockets.discard(self.goodbye)
@@ -108,6 +120,28 @@ class Conversation:
                 follower.cancel()
             if self._following:
                 await asyncio.wait(self._following.values())
+
+    async def _identified(self) -> bool:
+        """Whether the client has said who it is: at the handshake, or now, before all else."""
+        if g.get("caller") is not None:
+            return True
+        try:
+            async with asyncio.timeout(self._parts.settings.auth_timeout):
+                message = understand(body.decode_object(await websocket.receive()))
+                if not isinstance(message, AuthMessage):
+                    raise InvalidRequest("The first message is `auth`.")
+                where = address.of(websocket)
+                g.caller = await who.identify(self._parts, message.token, where)
+        except StoreUnavailable:
+            await websocket.close(TRY_AGAIN)
+            return False
+        except RateLimited:
+            await websocket.close(TOO_MANY)
+            return False
+        except (StreamapiError, TimeoutError) as error:
+            await websocket.close(UNAUTHENTICATED, getattr(error, "code", "unauthenticated"))
+            return False
+        return True
 
     async def _listen(self) -> None:
         now, idle = asyncio.get_running_loop().time, self._parts.settings.socket_idle_timeout
@@ -165,6 +199,9 @@ class Conversation:
         elif isinstance(message, CancelMessage):
             generation = await self._parts.generations.find(caller(), message.generation)
             await self._parts.generations.cancel(generation)
+        elif isinstance(message, AuthMessage):
+            if self._parts.entrance is not None:
+                raise InvalidRequest("This socket has said who it is.")
         elif isinstance(message, PingMessage):
             await self._write(pong_frame(message.ref))
 

@@ -12,7 +12,7 @@ from streamapi.api import sse
 from streamapi.api.answer import GenerationFailed, answer, headers, own_problem
 from streamapi.api.ask import idempotency_header, idempotency_key, start
 from streamapi.api.body import read_object, read_query
-from streamapi.api.generations import json_response, resume, until_we_leave
+from streamapi.api.generations import json_response, resume, until_told
 from streamapi.api.limits import resumable
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, services
@@ -97,7 +97,7 @@ async def _stream(
     parts: Services, generation: Generation, ping: bytes, open_after: float
 ) -> Response:
     frames = sse.stream(parts, generation, request_id(), ping=ping, open_after=open_after)
-    return await sse.respond(generation, until_we_leave(parts, frames))
+    return await sse.respond(generation, until_told(parts, frames))
 
 
 def _accepted(generation: Generation, so_far: Fold) -> Response:

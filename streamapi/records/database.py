@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from streamapi.errors import StoreUnavailable
+from streamapi.settings import UnsafeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +36,11 @@ MIGRATING = 60.0
 """Seconds for the tables to become what they should be; another process may be at it."""
 
 
-class Unusable(Exception):
-    """A sentence that says why the database cannot serve this version."""
-
-
 class Database:
     """The records' home. `timeout` is how many seconds a transaction may take, waits included."""
 
     def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self._shown = sa.make_url(url).render_as_string(hide_password=True)
         self._timeout = timeout
         self._engine = _sqlite(url, timeout)
         self._writing = self._engine.execution_options(streamapi_begin="IMMEDIATE")
@@ -62,13 +60,16 @@ class Database:
 
     async def migrate(self) -> None:
         """Make the tables what this version needs. Of several processes that start at once one
-        does it, and the others find it done. Raises `Unusable` and `StoreUnavailable`."""
-        await self._share_file()
+        does it, and the others find it done. Raises `UnsafeSettings`."""
         try:
+            await self._share_file()
             async with self._transaction(self._writing, MIGRATING) as connection:
                 await connection.run_sync(_upgrade)
+        except StoreUnavailable as error:
+            raise UnsafeSettings(f"STREAMAPI_DATABASE_URL={self._shown}: {error}") from None
         except CommandError as error:
-            raise Unusable(f"The database was made by another version: {error}.") from None
+            said = f"it was made by another version ({error})"
+            raise UnsafeSettings(f"STREAMAPI_DATABASE_URL={self._shown}: {said}.") from None
 
     async def aclose(self) -> None:
         """Close what is open."""
@@ -102,7 +103,7 @@ class Database:
                 return
             except (DBAPIError, sqlite3.Error) as error:
                 if "locked" not in str(error) or asyncio.get_running_loop().time() > end:
-                    raise StoreUnavailable("The database cannot be opened.") from error
+                    raise StoreUnavailable("The file cannot be opened as a database.") from error
             await asyncio.sleep(0.05)
 
 

@@ -54,13 +54,14 @@ async def living(database: Database, ids: Collection[str], now: float) -> set[st
         return set((await connection.execute(query)).scalars())
 
 
-async def newest(
-    database: Database, limit: int, before: float | None = None
-) -> Sequence[KeyRecord]:
-    """Keys, dead or alive, the newest first; those made before a moment, where one is given."""
+async def newest(database: Database, limit: int, before: str | None = None) -> Sequence[KeyRecord]:
+    """Keys, dead or alive, the newest first; those behind the key `before`,
+    where one is named."""
     query = keys.select().order_by(keys.c.created.desc(), keys.c.id).limit(limit)
     if before is not None:
-        query = query.where(keys.c.created < before)
+        then = sa.select(keys.c.created).where(keys.c.id == before).scalar_subquery()
+        same = sa.and_(keys.c.created == then, keys.c.id > before)
+        query = query.where(sa.or_(keys.c.created < then, same))
     async with database.reading() as connection:
         return [_record(row) for row in await connection.execute(query)]
 

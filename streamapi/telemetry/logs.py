@@ -6,6 +6,7 @@ header of the client's.
 """
 
 import logging
+import re
 import sys
 from typing import Any, cast
 
@@ -14,6 +15,9 @@ import structlog
 from hypercorn.config import Config
 from hypercorn.logging import Logger
 from hypercorn.typing import ResponseSummary, WWWScope
+
+NOISY = ("langchain_google_genai", "google_genai", "httpx", "asyncio", "alembic", "aiosqlite")
+"""Loggers of which only errors are heard; some show what they were given."""
 
 MAX_PATH = 200
 """Characters of a path that a log line shows."""
@@ -42,7 +46,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("langchain_google_genai", "google_genai", "httpx", "asyncio"):
+    for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
@@ -76,7 +80,7 @@ class AccessLog(Logger):
         self._line.info(
             "request",
             method=request.get("method", "WEBSOCKET"),
-            path=request["path"][:MAX_PATH],
+            path=_path(request["path"]),
             status=status or (response["status"] if response else None),
             client_left=response is None,
             milliseconds=round(request_time * 1000, 1),
@@ -84,6 +88,13 @@ class AccessLog(Logger):
             request_id=headers.get("X-Request-Id"),
             generation=headers.get("Generation-Id"),
         )
+
+
+def _path(path: str) -> str:
+    """What a line shows of a path. Someone will put a key into one."""
+    if "sk-" in path:
+        path = re.sub(r"sk-[\w-]{16,}", "sk-...", path)
+    return path[:MAX_PATH]
 
 
 def _json(line: dict[str, Any], **_: Any) -> bytes:

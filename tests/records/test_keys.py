@@ -61,13 +61,16 @@ async def test_the_living_are_told_from_the_dead(database: Database) -> None:
 
 
 async def test_the_newest_come_first(database: Database) -> None:
-    """By pages, of which the next begins before the last key of the one."""
-    for n in range(5):
-        await keys.add(database, record(n))
-    page = await keys.newest(database, 2)
-    assert [key.id for key in page] == ["key_4", "key_3"]
-    rest = await keys.newest(database, 10, page[-1].created)
-    assert [key.id for key in rest] == ["key_2", "key_1", "key_0"]
+    """By pages; keys that were made in one moment are on one of them, and on no other."""
+    for n in range(6):
+        await keys.add(database, record(n, created=100.0 + n // 2))
+    found, before = [], None
+    while page := await keys.newest(database, 1, before):
+        found += [key.id for key in page]
+        before = page[-1].id
+    assert found == ["key_4", "key_5", "key_2", "key_3", "key_0", "key_1"]
+    assert [key.id for key in await keys.newest(database, 10)] == found
+    assert await keys.newest(database, 10, "key_9") == []
 
 
 async def test_the_latest_use_stands(database: Database) -> None:

@@ -18,6 +18,8 @@ CLOSE_CODES = {
     "1000": "The client closed the socket.",
     "1001": "This process is ending: open another socket and resume.",
     "1009": "A message was too large.",
+    "1013": "Nobody can say whose key this is now: try again.",
+    "4401": "The first message was no `auth` with a good key, or the key has died.",
     "4408": "Nothing ran and nothing was said for a while. Send `ping` to stay.",
 }
 REF: Schema = {"description": "The client's own name for what it asked."}

@@ -17,6 +17,12 @@ from streamapi.errors import Problem, StreamapiError
 
 SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
     "always": (errors.Internal, errors.OriginNotAllowed),
+    "who": (
+        errors.Unauthenticated,
+        errors.KeyExpired,
+        errors.Forbidden,
+        errors.StoreUnavailable,
+    ),
     "counted": (errors.RateLimited,),
     "body": (
         errors.MalformedJson,
@@ -51,15 +57,8 @@ SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
     "resume": (errors.InvalidHeader, errors.InvalidRequest),
     "found": (errors.NotFound,),
     "path": (errors.MethodNotAllowed,),
-    "reserved": (
-        errors.Unauthenticated,
-        errors.KeyExpired,
-        errors.Forbidden,
-        errors.StoreUnavailable,
-    ),
 }
-"""`path` errors are for a method that a path does not take, `reserved` ones for when there are keys
-and stores: no route answers with those today."""
+"""`path` errors are for a method that a path does not take."""
 
 GENERATION = frozenset(SITUATIONS["wait"] + SITUATIONS["whole"])
 """Errors that name the generation that they ended."""

@@ -65,7 +65,7 @@ class Provider(OpenAPIProvider):
             for operation in operations.values():
                 _summarise(operation, view)
                 if found is not None:
-                    _complete(operation, found, counted=not exempt)
+                    _complete(operation, found, view, counted=not exempt)
                 if rule.websocket:
                     operation["x-websocket"] = True
         return paths, components
@@ -82,6 +82,7 @@ class Provider(OpenAPIProvider):
             "schemas": {**document["components"]["schemas"], **schemas.components},
             "parameters": parts.parameters(),
             "headers": parts.HEADERS,
+            "securitySchemes": {"key": parts.KEY},
             "examples": {"stream": parts.stream_example(), **failures.examples()},
         }
         document["x-streamapi-tasks"] = [
@@ -108,6 +109,7 @@ def tags(services: Services) -> list[Tag | dict[str, Any]]:
         Tag(parts.SOCKETS, "Many generations of any task on one socket."),
         Tag(parts.GENERATIONS, "What came of a request: read it, follow it, cancel it, forget it."),
         Tag(parts.CATALOGUE, "Who can answer."),
+        Tag(parts.KEYS, "Who may ask, where keys are asked for; for keys with the scope `admin`."),
         Tag(parts.SERVICE, "The state of the server, and the pages of its errors."),
     ]
 
@@ -118,14 +120,19 @@ def _summarise(operation: Schema, view: Callable[..., Any]) -> None:
     operation["description"] = rest
 
 
-def _complete(operation: Schema, found: Operation, *, counted: bool) -> None:
+def _complete(
+    operation: Schema, found: Operation, view: Callable[..., Any], *, counted: bool
+) -> None:
     named = () if "101" in found.answers else ("X-Request-Id",)
     always = (*named, *(parts.COUNTED if counted else ()))
-    situations = (*found.situations, "always", *(("counted",) if counted else ()))
+    asks = () if getattr(view, "open_to_all", False) else ("who",)
+    situations = (*found.situations, "always", *asks, *(("counted",) if counted else ()))
     answers = {
         status: {**answer, "headers": {**answer.get("headers", {}), **parts.headers(*always)}}
         for status, answer in found.answers.items()
     }
+    if asks:
+        operation["security"] = [{"key": []}]
     operation["operationId"] = found.id
     operation["tags"] = [found.tag]
     if found.summary:

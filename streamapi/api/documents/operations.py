@@ -6,9 +6,18 @@ for the rest.
 
 from dataclasses import dataclass
 
+from streamapi.access.new_key import NewKey
 from streamapi.api.documents import parts
 from streamapi.api.documents.schemas import Schema, Schemas, ref
-from streamapi.api.documents.shapes import Alive, Answer, Model, ModelList, Readiness
+from streamapi.api.documents.shapes import (
+    Alive,
+    Answer,
+    KeyList,
+    MadeKey,
+    Model,
+    ModelList,
+    Readiness,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ def resources(schemas: Schemas) -> dict[str, Operation]:
         **_generations(schemas),
         "models.models": Operation("list_models", parts.CATALOGUE, (), {"200": models}),
         "models.model": Operation("get_model", parts.CATALOGUE, ("found",), {"200": model}),
+        **_keys(),
         **_service(),
     }
 
@@ -64,6 +74,20 @@ def _generations(schemas: Schemas) -> dict[str, Operation]:
         "generations.forget": Operation(
             "forget_generation", tag, named, {"204": {"description": "Forgotten."}}
         ),
+    }
+
+
+def _keys() -> dict[str, Operation]:
+    tag = parts.KEYS
+    asked = {"content": {"application/json": {"schema": ref(NewKey)}}, "required": True}
+    made = {"201": parts.json("The key, shown this once.", ref(MadeKey), "Location")}
+    listed = {"200": parts.json("A page of them.", ref(KeyList))}
+    revoked = {"204": {"description": "It is dead."}}
+    before = (parts.parameter("before"),)
+    return {
+        "keys.create": Operation("create_key", tag, ("body", "found"), made, body=asked),
+        "keys.list_keys": Operation("list_keys", tag, ("found",), listed, before),
+        "keys.revoke": Operation("revoke_key", tag, ("found",), revoked),
     }
 
 

@@ -10,7 +10,8 @@ from streamapi.api.documents.schemas import Schema
 from streamapi.generation.event import Delta, Done, Event, Served, Start, Timings, Usage, encode
 from streamapi.generation.log import Entry, Generation
 
-GENERATIONS, CATALOGUE, SOCKETS, SERVICE = "Generations", "Catalogue", "WebSocket", "Service"
+GENERATIONS, CATALOGUE, SOCKETS = "Generations", "Catalogue", "WebSocket"
+KEYS, SERVICE = "Keys", "Service"
 TEXT: Schema = {"type": "string"}
 COUNTED = ("RateLimit", "RateLimit-Policy")
 
@@ -47,6 +48,11 @@ PARAMETERS: dict[str, Schema] = {
         "description": "Yours, if you have one; it comes back, and stands in the server's log.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
     },
+    "before": {
+        "in": "query",
+        "description": "The last key of the page before.",
+        "schema": {"type": "string", "pattern": "^key_"},
+    },
     "after": {
         "in": "query",
         "description": "Resume behind this event, as `Last-Event-ID` does: an event's id; on a "
@@ -59,6 +65,14 @@ PARAMETERS: dict[str, Schema] = {
         "joins its generation instead of starting another.",
         "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
     },
+}
+
+KEY: Schema = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "`Authorization: Bearer sk-streamapi-...`, where the server asks for keys "
+    "(`STREAMAPI_AUTH=keys`); never in an address. A WebSocket takes it in its handshake, or as "
+    "its first message: `auth`.",
 }
 
 HEADERS: dict[str, Schema] = {

@@ -14,11 +14,15 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
+from streamapi.access.new_key import NewKey
 from streamapi.api.documents.shapes import (
     Accepted,
     Alive,
     Answer,
     DoneAnswer,
+    Key,
+    KeyList,
+    MadeKey,
     Model,
     ModelList,
     Readiness,
@@ -30,7 +34,10 @@ from streamapi.tasks.task import Task
 
 Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
-SHAPES = (Answer, Accepted, DoneAnswer, StartData, Problem, Model, ModelList, Alive, Readiness)
+SHAPES = (
+    *(Answer, Accepted, DoneAnswer, StartData, Problem, Model, ModelList, Key, MadeKey, KeyList),
+    *(Alive, Readiness),
+)
 ALWAYS_WHOLE = (Usage, Timings, Failed, Cancelled)
 """Structs whose defaults are for us: on the wire every field is there."""
 
@@ -52,6 +59,7 @@ class Schemas:
         taken = {*self.components, *(kind.__name__ for kind in self._answers.values())}
         self._models, found = _models(tasks.values(), taken)
         self.components |= struct_components(self._answers.values(), self._result) | found
+        self.components |= _asked(NewKey)
         for kind in ALWAYS_WHOLE:
             schema = self.components[kind.__name__]
             schema["required"] = list(schema["properties"])
@@ -111,6 +119,13 @@ def struct_components(
     # Tuples among the defaults become lists, as they are on the wire.
     listed = msgspec.json.decode(msgspec.json.encode(components))
     return {name: _tidy(schema, {}) for name, schema in listed.items()}
+
+
+def _asked(model: type[BaseModel]) -> dict[str, Schema]:
+    """A body that belongs to no task, and what it is made of."""
+    schema = model.model_json_schema(ref_template=PLACE + "{model}", schema_generator=_Plain)
+    inner = schema.pop("$defs", {})
+    return {name: _tidy(found, {}) for name, found in {**inner, model.__name__: schema}.items()}
 
 
 def _answer(task: Task[Any]) -> type:

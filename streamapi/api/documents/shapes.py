@@ -98,6 +98,43 @@ class ModelList(Struct, kw_only=True):
     data: list[Model]
 
 
+class KeyLimits(Struct, kw_only=True):
+    """How much a key may use; null is what the server gives to every key."""
+
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    tokens_per_day: int | None
+    streams: int | None
+
+
+class Key(Struct, kw_only=True):
+    """What is known of a key; the key itself is not. Of `models`, null is every one."""
+
+    id: Annotated[str, Meta(pattern="^key_")]
+    owner: str
+    name: str
+    scopes: list[str]
+    models: list[str] | None
+    created: Moment
+    expires: Moment | None
+    revoked: Moment | None
+    last_used: Annotated[Moment | None, Meta(description="To the minute.")]
+    limits: KeyLimits
+
+
+class MadeKey(Key, kw_only=True):
+    """A new key. `key` is shown here, and never again."""
+
+    key: Annotated[str, Meta(pattern="^sk-streamapi-")]
+
+
+class KeyList(Struct, kw_only=True):
+    """Keys, the newest first; `has_more` says that there are older ones."""
+
+    data: list[Key]
+    has_more: bool
+
+
 class Alive(Struct, kw_only=True):
     """This process lives."""
 

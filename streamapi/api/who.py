@@ -1,0 +1,116 @@
+"""Who asks: a credential that is shown becomes a `Caller`, for requests and sockets alike.
+
+Every route asks, but for those marked `open_to_all`. A credential is sent in a header, or by the
+first message of a socket; never in an address, which is kept by browsers, proxies and logs.
+Without keys everybody is the same caller, as long as they are on this machine: the app cannot
+know what a server binds, but it sees where each request arrived.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+from quart import Quart, Request, Websocket, current_app, g, request, websocket
+
+from streamapi.access.keys import contains_key
+from streamapi.api import address, limits
+from streamapi.api.services import Services, services
+from streamapi.errors import Unauthenticated
+from streamapi.generation.ask import Caller
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+_BEARER = re.compile(r"bearer +([!-~]{1,500}) *", re.IGNORECASE)
+SEND = "Send `Authorization: Bearer <key>`."
+
+
+def open_to_all(view: V) -> V:
+    """Mark a route that asks nobody who they are."""
+    view.open_to_all = True  # type: ignore[attr-defined]
+    return view
+
+
+def needs(scope: str) -> Callable[[V], V]:
+    """Mark a route that needs a scope. Tasks check theirs where a generation begins."""
+
+    def mark(view: V) -> V:
+        view.needs = scope  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+async def identify(parts: Services, shown: str, where: str | None) -> Caller:
+    """Whose credential this is. Raises `Unauthenticated`, `KeyExpired`, `StoreUnavailable` where
+    nobody can say, and `RateLimited` where too many bad ones came from an address."""
+    if parts.entrance is None:
+        return Caller(address=where)
+    keyring = parts.entrance.keyring
+    if keyring.knows(shown):
+        return replace(await keyring.caller(shown), address=where)
+    async with limits.looking_up(where):
+        return replace(await keyring.caller(shown), address=where)
+
+
+def register(app: Quart) -> None:
+    """Ask who it is, before anything else is done for them."""
+    app.before_request(_ask_request)
+    app.before_websocket(_ask_socket)
+
+
+async def _ask_request() -> None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None or request.method == "OPTIONS" or getattr(view, "open_to_all", False):
+        return  # nothing is there; a preflight cannot show anything; or nothing is asked
+    g.caller = await _caller(services(), request)
+    if scope := getattr(view, "needs", None):
+        g.caller.check(scope)
+
+
+async def _ask_socket() -> None:
+    """Browsers cannot set headers here: who shows nothing has a moment to send `auth`."""
+    if websocket.endpoint is None:
+        return
+    parts = services()
+    if parts.entrance is None or "Authorization" in websocket.headers:
+        g.caller = await _caller(parts, websocket)
+    else:
+        _refuse_address(websocket)
+
+
+async def _caller(parts: Services, connection: Request | Websocket) -> Caller:
+    if parts.entrance is None:
+        _check_local(connection)
+        return Caller(address=address.of(connection))
+    _refuse_address(connection)
+    shown = connection.headers.getlist("Authorization")
+    if len(shown) != 1:
+        raise Unauthenticated(SEND if not shown else f"{SEND} Once, not {len(shown)} times.")
+    found = _BEARER.fullmatch(shown[0])
+    if found is None:
+        raise Unauthenticated(f"The Authorization header cannot be understood. {SEND}")
+    return await identify(parts, found[1], address.of(connection))
+
+
+def _refuse_address(connection: Request | Websocket) -> None:
+    if connection.query_string and any(
+        contains_key(text) for pair in connection.args.items(multi=True) for text in pair
+    ):
+        raise Unauthenticated(
+            f"A key does not belong into an address, where it is kept by others. {SEND} Revoke "
+            "this one if others may have seen it."
+        )
+
+
+def _check_local(connection: Request | Websocket) -> None:
+    arrived = (connection.scope.get("server") or ("localhost",))[0]  # none: a Unix socket
+    try:
+        local = arrived == "localhost" or ipaddress.ip_address(arrived).is_loopback
+    except ValueError:
+        local = True  # the path of a Unix socket
+    if not local:
+        raise Unauthenticated(
+            "This server asks for no keys, so it serves its own machine only: set STREAMAPI_AUTH."
+        )

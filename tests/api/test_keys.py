@@ -1,0 +1,503 @@
+"""Keys at the doors: who is let in, to what, and what is said to the others."""
+
+import asyncio
+import contextlib
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+
+from streamapi.access import keys
+from streamapi.access.new_key import OTHER_SCOPES
+from streamapi.api.documents import shapes
+from streamapi.emulator import Emulator
+from tests.api.test_docs import checked
+from tests.api.wire import follow, hear, http, parse, say, unique
+from tests.conftest import Running, bearer, running, until
+
+OPEN = {
+    "asyncapi_json",
+    "docs",
+    "health.healthz",
+    "health.readyz",
+    "openapi",
+    "pages.error_page",
+    "pages.index",
+    "pages.static",
+    "scalar_js",
+    "start_js",
+}
+"""Routes that ask nobody who they are: the pages, the documents, and who watches over us."""
+
+ANY_KEY = {"models.models", "models.model"}
+"""Routes for whoever has a key."""
+
+OWN = {"generations.get", "generations.events", "generations.cancel", "generations.forget"}
+"""Routes to a generation: for whoever has its owner and its task."""
+
+
+@pytest.fixture
+async def client(guarded: Running) -> Any:
+    async with http(guarded.url) as client:
+        yield client
+
+
+def requests(server: Running) -> list[tuple[str, str, str]]:
+    """Every route of the app, as its name, a method, and an address that it takes."""
+    from streamapi.app import create_app
+
+    found = []
+    for rule in create_app(server.parts.settings).url_map.iter_rules():
+        path = rule.rule.replace("<generation_id>", "gen_x").replace("<key_id>", "key_x")
+        path = path.replace("<model_id>", "gemini-3.8-flash").replace("<path:name>", "style.css")
+        path = path.replace("<code>", "not_found")
+        for method in (rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}:
+            if not rule.websocket:
+                found.append((rule.endpoint, method, path))
+    return found
+
+
+def example(server: Running, endpoint: str) -> dict[str, Any]:
+    task = server.parts.tasks.get(endpoint.partition(".")[0])
+    return dict(task.example) if task else {"owner": "acme", "scopes": ["text"]}
+
+
+async def test_every_route_asks_or_is_on_the_list(
+    guarded: Running, client: httpx.AsyncClient
+) -> None:
+    """Without a key: 401, with what is missing. What asks nobody stands in `OPEN`."""
+    unasked = set()
+    for endpoint, method, path in requests(guarded):
+        answer = await client.request(method, path)
+        if answer.status_code != 401:
+            unasked.add(endpoint)
+            continue
+        assert answer.json()["code"] == "unauthenticated", path
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert unasked == OPEN, f"mark with @open_to_all, or say so in OPEN: {unasked ^ OPEN}"
+
+
+async def test_every_route_needs_its_scope(guarded: Running, client: httpx.AsyncClient) -> None:
+    """A key that may do everything but this gets 403; what needs no scope stands on a list."""
+    scopes = [*guarded.parts.tasks, *OTHER_SCOPES]
+    for endpoint, method, path in requests(guarded):
+        if endpoint in OPEN | ANY_KEY | OWN:
+            continue
+        task = endpoint.partition(".")[0]
+        needed = task if task in guarded.parts.tasks else "admin"
+        key, _ = await guarded.key(*(scope for scope in scopes if scope != needed))
+        body = example(guarded, endpoint) if method == "POST" else None
+        query = example(guarded, endpoint) if method == "GET" and path.endswith("stream") else None
+        answer = await client.request(method, path, json=body, params=query, headers=bearer(key))
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), path
+        key, _ = await guarded.key(needed)
+        answer = await client.request(method, path, json=body, params=query, headers=bearer(key))
+        assert answer.status_code in (200, 201, 404), path
+
+
+async def test_every_socket_asks(guarded: Running) -> None:
+    """Whatever its first message is: unless it is `auth` with a good key, nothing is answered."""
+    good, _ = await guarded.key()
+    firsts: list[Any] = [
+        json.dumps({"type": "start", "task": "text", "request": {"prompt": "hello"}}),
+        json.dumps({"type": "resume", "generation": "gen_x", "after": 0}),
+        json.dumps({"type": "cancel", "generation": "gen_x"}),
+        json.dumps({"type": "ping"}),
+        json.dumps({"type": "auth", "token": keys.make()}),
+        json.dumps({"type": "auth", "token": good, "more": 1}),
+        json.dumps({"type": "auth", "token": "x" * 100_000}),
+        json.dumps({"type": "auth", "token": 5}),
+        "nonsense",
+        b"\xff",
+    ]
+    for name in ("", *(f"/{task}" for task in guarded.parts.tasks)):
+        for first in firsts:
+            async with websockets.connect(f"{guarded.ws}/v1{name}/ws") as socket:
+                await socket.send(first)
+                with pytest.raises(websockets.ConnectionClosed) as closed:
+                    raise AssertionError(await hear(socket))
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 4401, first
+
+
+async def test_a_silent_socket_is_not_waited_for(emulator: Emulator, database_url: str) -> None:
+    """Who shows no key has `AUTH_TIMEOUT` to do so."""
+    async with (
+        running(emulator, auth="keys", database_url=database_url, auth_timeout=0.1) as server,
+        websockets.connect(f"{server.ws}/v1/ws") as socket,
+    ):
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await hear(socket)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+
+
+@pytest.mark.parametrize("by", ["header", "message"])
+async def test_a_socket_has_the_scopes_of_its_key(guarded: Running, by: str) -> None:
+    """Each message is held to them; a refusal leaves the socket open."""
+    key, _ = await guarded.key("text")
+    headers = bearer(key) if by == "header" else {}
+    async with websockets.connect(f"{guarded.ws}/v1/ws", additional_headers=headers) as socket:
+        if by == "message":
+            await say(socket, "auth", token=key)
+        await say(socket, "start", task="code", ref=1, request={"prompt": "hello"})
+        assert (await hear(socket))["problem"]["code"] == "forbidden"
+        await say(socket, "auth", token=key, ref=2)
+        assert (await hear(socket))["problem"]["code"] == "invalid_request"
+        await say(socket, "start", task="text", request={"prompt": unique("[[words:3]]")})
+        assert (await follow(socket))[-1].type == "done"
+
+
+async def test_a_bad_key_at_the_handshake_is_401(guarded: Running) -> None:
+    """An HTTP answer, since there is no socket yet."""
+    for shown in (bearer(keys.make()), bearer("x"), {"Authorization": "Basic eDp5"}):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(f"{guarded.ws}/v1/ws", additional_headers=shown)
+        assert refused.value.response.status_code == 401
+        assert b"unauthenticated" in refused.value.response.body
+
+
+def hostile() -> list[bytes]:
+    """What someone may send in place of a key."""
+    key = keys.make().encode()
+    return [
+        b"",
+        b"Bearer",
+        b"Basic " + key,
+        key,
+        b"Bearer " + key,  # well-formed, and unknown
+        b"bearer " + key,
+        b"Bearer " + key[:-1],
+        b"Bearer " + key + b" " + key,
+        b"Bearer " + key + b"," + key,
+        b"Bearer ' OR '1'='1",
+        b"Bearer sk-streamapi-'; DROP TABLE keys; --",
+        b"Bearer " + b"x" * 100_000,
+        b"Bearer \xc3\xa9\xff",
+        b"Bearer sk-streamapi-" + b"%00" * 16,
+    ]
+
+
+async def test_hostile_credentials_are_401(guarded: Running, client: httpx.AsyncClient) -> None:
+    """Each of them, on requests and handshakes, and the next one is let in as ever."""
+    good, _ = await guarded.key()
+    for value in hostile():
+        answer = await client.get("/v1/models", headers=[(b"Authorization", value)])
+        assert answer.status_code == 401, value[:60]
+        assert answer.json()["code"] == "unauthenticated"
+    twice = [("Authorization", f"Bearer {good}"), ("Authorization", f"Bearer {good}")]
+    assert (await client.get("/v1/models", headers=twice)).status_code == 401
+    assert (await client.get("/v1/models", headers=bearer(good))).status_code == 200
+
+
+async def test_a_nul_never_reaches_us(guarded: Running) -> None:
+    """It is no HTTP: 400, and the connection is closed."""
+    host, port = guarded.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \0\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+
+
+async def test_a_key_in_an_address_is_refused(guarded: Running, client: httpx.AsyncClient) -> None:
+    """Whatever the parameter is called, and even beside the header; the answer says why."""
+    good, _ = await guarded.key()
+    for query in (f"key={good}", f"prompt=a%20{good}", good, f"x={good.replace('-', '%2D')}"):
+        for headers in ({}, bearer(good)):
+            answer = await client.get(f"/v1/text/stream?{query}", headers=headers)
+            assert answer.status_code == 401
+            assert "address" in answer.json()["detail"]
+            assert good not in answer.text
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(f"{guarded.ws}/v1/ws?key={good}")
+    assert refused.value.response.status_code == 401
+
+
+async def test_the_dead_are_told_from_the_expired(
+    guarded: Running, client: httpx.AsyncClient
+) -> None:
+    """An expired key says that it was good once."""
+    entrance = guarded.parts.entrance
+    assert entrance is not None
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1.1))
+    expired, _ = await guarded.key(expires=soon)
+    revoked, name = await guarded.key()
+    await entrance.register.revoke(name)
+    assert (await client.get("/v1/models", headers=bearer(revoked))).json()[
+        "code"
+    ] == "unauthenticated"
+
+    async with asyncio.timeout(5):
+        while (answer := await client.get("/v1/models", headers=bearer(expired))).is_success:
+            await asyncio.sleep(0.05)
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_expired")
+    assert answer.headers["WWW-Authenticate"]
+
+
+async def test_a_preflight_needs_no_key(emulator: Emulator, database_url: str) -> None:
+    """A browser cannot show one before it was told that it may; the request itself needs it."""
+    origin = "https://app.example"
+    settings = {"auth": "keys", "database_url": database_url, "cors_origins": (origin,)}
+    async with running(emulator, **settings) as server, http(server.url) as client:
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        asked["Access-Control-Request-Headers"] = "authorization, content-type"
+        answer = await client.options("/v1/text", headers=asked)
+        assert answer.is_success
+        assert "authorization" in answer.headers["Access-Control-Allow-Headers"].lower()
+        refused = await client.post("/v1/text", headers={"Origin": origin}, json={"prompt": "a"})
+        assert refused.status_code == 401
+        assert refused.headers["Access-Control-Allow-Origin"] == origin
+
+
+async def test_a_key_is_held_to_its_models(guarded: Running, client: httpx.AsyncClient) -> None:
+    """By the name that is asked for, or by the one that serves; others are 403."""
+    key, _ = await guarded.key("text", models=["gemini-3.5-flash-lite"])
+    body = {"prompt": unique("[[words:3]]")}
+    answer = await client.post("/v1/text", json=body, headers=bearer(key))
+    assert answer.json()["code"] == "forbidden"
+    body["model"] = "gemini-3.5-flash-lite"
+    assert (await client.post("/v1/text", json=body, headers=bearer(key))).is_success
+    key, _ = await guarded.key("text", models=["gemini-3.8-flash"])
+    body["model"] = "gemini-2.0-flash"  # its successor serves it
+    assert (await client.post("/v1/text", json=body, headers=bearer(key))).is_success
+
+
+async def test_a_fallback_is_a_model_too(emulator: Emulator, database_url: str) -> None:
+    """A key is not answered by a model that it may not ask."""
+    settings = {"fallback_models": ("gemini-3.5-flash-lite",), "retry_attempts": 1}
+    async with (
+        running(emulator, auth="keys", database_url=database_url, **settings) as server,
+        http(server.url) as client,
+    ):
+        prompt = unique("[[fault:503]]")
+        key, _ = await server.key(models=["gemini-3.8-flash"])
+        answer = await client.post("/v1/text", json={"prompt": prompt}, headers=bearer(key))
+        assert answer.json()["code"] == "upstream_unavailable"
+        asked = emulator.ledger.told(prompt.split()[0])["calls"]
+        assert {call["model"] for call in asked} == {"gemini-3.8-flash"}
+
+
+async def test_keys_are_administered(guarded: Running, client: httpx.AsyncClient) -> None:
+    """Made, listed without being shown, revoked; in the shapes that the documents tell."""
+    admin, _ = await guarded.key("admin", owner="ops")
+    client.headers.update(bearer(admin))
+    wanted = {
+        "owner": "acme",
+        "name": "Zoë's laptop",
+        "scopes": ["text", "usage", "text"],
+        "models": ["gemini-3.8-flash"],
+        "expires": "2100-01-31T00:00:00+01:00",
+        "limits": {"streams": 3},
+    }
+    answer = await client.post("/v1/keys", json=wanted)
+    assert answer.status_code == 201
+    made = answer.json()
+    checked(made, shapes.MadeKey)
+    assert made["scopes"] == ["text", "usage"]
+    assert made["expires"] == "2100-01-30T23:00:00Z"
+    assert made["limits"]["streams"] == 3
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Location"] == f"/v1/keys/{made['id']}"
+    assert (await client.get("/v1/models", headers=bearer(made["key"]))).is_success
+    listed = await client.get("/v1/keys")
+    checked(listed.json(), shapes.KeyList)
+    assert made["key"] not in listed.text
+    assert {key["id"] for key in listed.json()["data"]} >= {made["id"]}
+    for _ in range(2):
+        assert (await client.delete(f"/v1/keys/{made['id']}")).status_code == 204
+    assert (await client.get("/v1/models", headers=bearer(made["key"]))).status_code == 401
+    assert (await client.delete("/v1/keys/key_x")).json()["code"] == "not_found"
+    [dead] = [k for k in (await client.get("/v1/keys")).json()["data"] if k["id"] == made["id"]]
+    assert dead["revoked"]
+
+
+async def test_keys_come_by_pages(guarded: Running, client: httpx.AsyncClient) -> None:
+    """A hundred at once."""
+    admin, _ = await guarded.key("admin")
+    for _ in range(105):
+        await guarded.key("text")
+    first = (await client.get("/v1/keys", headers=bearer(admin))).json()
+    assert (len(first["data"]), first["has_more"]) == (100, True)
+    query = {"before": first["data"][-1]["id"]}
+    rest = (await client.get("/v1/keys", params=query, headers=bearer(admin))).json()
+    assert (len(rest["data"]), rest["has_more"]) == (6, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"owner": ""}, "/owner"),
+        ({"owner": "a/b"}, "/owner"),
+        ({"owner": "anonymous"}, "/owner"),
+        ({"owner": "acme\n"}, "/owner"),
+        ({"name": "\0"}, "/name"),
+        ({"scopes": []}, "/scopes"),
+        ({"scopes": ["text", "everything"]}, "/scopes/1"),
+        ({"models": []}, "/models"),
+        ({"models": ["gpt"]}, "/models/0"),
+        ({"expires": "yesterday"}, "/expires"),
+        ({"expires": 5}, "/expires"),
+        ({"expires": "2020-01-01T00:00:00Z"}, "/expires"),
+        ({"expires": "2100-01-01T00:00:00"}, "/expires"),
+        ({"limits": {"streams": 0}}, "/limits/streams"),
+        ({"limits": {"streams": 10**30}}, "/limits/streams"),
+        ({"limits": {"wishes": 3}}, "/limits/wishes"),
+        ({"key": "sk-mine"}, "/key"),
+    ],
+)
+async def test_a_key_that_cannot_be_is_422(
+    guarded: Running, client: httpx.AsyncClient, change: dict[str, Any], pointer: str
+) -> None:
+    """And the field is named."""
+    admin, _ = await guarded.key("admin")
+    body = {"owner": "acme", "scopes": ["text"], **change}
+    answer = await client.post("/v1/keys", json=body, headers=bearer(admin))
+    assert answer.status_code == 422, answer.text
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+async def test_an_open_server_has_no_keys(server: Running) -> None:
+    """Whatever is shown to it is not looked at; there is nothing to administer."""
+    async with http(server.url) as client:
+        for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/key_x")):
+            body = {"owner": "acme", "scopes": ["text"]} if method == "POST" else None
+            answer = await client.request(method, f"/v1/keys{path}", json=body)
+            assert answer.json()["code"] == "not_found"
+        assert (await client.get("/v1/models", headers=bearer("anything"))).is_success
+    async with websockets.connect(f"{server.ws}/v1/ws") as socket:
+        await say(socket, "auth", token="anything")
+        await say(socket, "ping", ref=1)
+        assert await hear(socket) == {"type": "pong", "ref": 1}
+
+
+async def test_an_open_server_serves_its_own_machine(emulator: Emulator) -> None:
+    """Whatever address a server binds: a request that arrived elsewhere is asked who it is."""
+    from streamapi.app import create_app
+    from streamapi.settings import Settings
+
+    app = create_app(Settings(gemini_base_url=emulator.url))
+    for arrived, status in (("10.0.0.5", 401), ("127.0.0.1", 200), ("::1", 200)):
+        base = {"server": (arrived, 8000)}
+        answer = await app.test_client().get(
+            "/v1/models", scope_base=base, headers={"Host": "localhost"}
+        )
+        assert answer.status_code == status, arrived
+
+
+async def reading(client: httpx.AsyncClient, key: str, prompt: str, **more: Any) -> list[Any]:
+    body = {"prompt": prompt, **more}
+    answer = await client.post("/v1/text/stream", json=body, headers=bearer(key))
+    return parse(answer.content) if answer.is_success else [answer]
+
+
+async def test_a_revoked_key_takes_its_streams_along(
+    guarded: Running, client: httpx.AsyncClient, emulator: Emulator
+) -> None:
+    """Revoked here, it dies at once: streams, waiting answers and sockets, and the calls to the
+    model behind them; also what nobody reads. What others of its owner began goes on."""
+    admin, _ = await guarded.key("admin", owner="ops")
+    key, name = await guarded.key()
+    other, _ = await guarded.key()
+    prompts = [unique("[[fault:hang_after_text]]") for _ in range(4)]
+
+    def asked(prompt: str) -> list[Any]:
+        return list(emulator.ledger.told(prompt.split()[0])["calls"])
+
+    stream = asyncio.create_task(reading(client, key, prompts[0]))
+    answer = asyncio.create_task(
+        client.post("/v1/text", json={"prompt": prompts[1]}, headers=bearer(key))
+    )
+    later = {**bearer(key), "Prefer": "respond-async"}
+    await client.post("/v1/text", json={"prompt": prompts[2]}, headers=later)
+    theirs = {**bearer(other), "Prefer": "respond-async"}
+    slow = unique("[[words:60]] [[pace:0.02]]")
+    events = (await client.post("/v1/text", json={"prompt": slow}, headers=theirs)).json()["events"]
+    follower = asyncio.create_task(client.get(events, headers=bearer(key)))
+    async with websockets.connect(f"{guarded.ws}/v1/ws", additional_headers=bearer(key)) as socket:
+        await say(socket, "start", task="text", request={"prompt": prompts[3]})
+        await until(lambda: all(asked(p) for p in prompts), "the model is asked")
+        revoked = await client.delete(f"/v1/keys/{name}", headers=bearer(admin))
+        assert revoked.status_code == 204
+        failed = (await stream)[-1]
+        assert failed.type == "failed"
+        assert failed.data["problem"]["code"] == "unauthenticated"
+        assert (await answer).status_code == 401
+        heard = [json.loads(message) async for message in _until_closed(socket)]
+        assert heard[-1]["problem"]["code"] == "unauthenticated"
+        assert socket.close_code == 4401
+    cut = parse((await follower).content)
+    assert cut[-1].type == "delta"  # not over: but who resumes it shows a better key
+    for prompt in prompts:
+        await until(lambda p=prompt: asked(p)[0]["outcome"] == "client_left", "the call ends")
+    whole = parse((await client.get(events, headers=bearer(other))).content)
+    assert whole[-1].type == "done"
+
+
+async def _until_closed(socket: Any) -> Any:
+    with contextlib.suppress(websockets.ConnectionClosed):
+        while True:
+            yield await socket.recv()
+
+
+async def test_a_key_revoked_elsewhere_dies_within_its_time(
+    emulator: Emulator, database_url: str
+) -> None:
+    """Another process hears of it from the database, and ends what belongs to the key."""
+    settings = {"auth": "keys", "database_url": database_url, "key_ttl": 0.3, "idle_timeout": 5}
+    async with (
+        running(emulator, **settings) as one,
+        running(emulator, **settings) as other,
+        http(one.url) as client,
+        http(other.url) as elsewhere,
+    ):
+        admin, _ = await one.key("admin")
+        key, name = await one.key()
+        prompt = unique("[[fault:hang_after_text]]")
+        stream = asyncio.create_task(reading(elsewhere, key, prompt))
+        told = emulator.ledger.told
+        await until(lambda: told(prompt.split()[0])["calls"], "the model is asked")
+        async with websockets.connect(
+            f"{other.ws}/v1/ws", additional_headers=bearer(key)
+        ) as socket:
+            await client.delete(f"/v1/keys/{name}", headers=bearer(admin))
+            assert (await stream)[-1].data["problem"]["code"] == "unauthenticated"
+            assert [message async for message in _until_closed(socket)] == []
+            assert socket.close_code == 4401
+        async with asyncio.timeout(2):
+            while (await elsewhere.get("/v1/models", headers=bearer(key))).is_success:
+                await asyncio.sleep(0.02)
+
+
+async def test_while_the_database_is_away(emulator: Emulator, database_url: str) -> None:
+    """Keys seen lately work and running streams go on; unknown ones get 503 on every door."""
+    import sqlite3
+
+    def rename(old: str, new: str) -> None:
+        with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as file:
+            file.execute(f"ALTER TABLE {old} RENAME TO {new}")
+            file.commit()
+
+    settings = {"auth": "keys", "database_url": database_url, "key_ttl": 0.2}
+    async with running(emulator, **settings) as server, http(server.url) as client:
+        known, _ = await server.key()
+        other, _ = await server.key()
+        stream = asyncio.create_task(reading(client, known, unique("[[words:60]] [[pace:0.02]]")))
+        assert (await client.get("/v1/models", headers=bearer(known))).is_success
+        rename("keys", "gone")
+        assert (await stream)[-1].type == "done"
+        assert (await client.get("/v1/models", headers=bearer(known))).is_success
+        for unknown in (other, keys.make()):
+            answer = await client.get("/v1/models", headers=bearer(unknown))
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+            assert answer.headers["Retry-After"]
+            async with websockets.connect(f"{server.ws}/v1/ws") as socket:
+                await say(socket, "auth", token=unknown)
+                assert [message async for message in _until_closed(socket)] == []
+                assert socket.close_code == 1013
+        rename("gone", "keys")
+        async with asyncio.timeout(5):
+            while not (await client.get("/v1/models", headers=bearer(other))).is_success:
+                await asyncio.sleep(0.05)
