@@ -6,7 +6,7 @@ the end running generations get their bound, and then their ending.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from quart import Quart
@@ -51,7 +51,7 @@ LATE = 0.1
 """Seconds between two looks for readers that came after the others were sent away."""
 
 GOODBYE = 0.5
-"""Seconds for a backend to let go of its leases; a process that ends must not hang on that."""
+"""Seconds for a backend to close; a process that ends must not hang on that."""
 
 
 def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Quart:
@@ -117,9 +117,9 @@ async def close(parts: Services, within: float, delay: float = 0.0) -> None:
     _say_goodbye(parts.sockets, told)
     await parts.gemini.aclose()
     if parts.entrance is not None:
-        await parts.entrance.aclose()
-    await _close(parts.logs)
-    await _close(parts.limits)
+        await _let_go("the records", parts.entrance.aclose())
+    await _let_go("the logs", parts.logs.aclose())
+    await _let_go("the limits", parts.limits.aclose())
     parts.closed = True
 
 
@@ -135,13 +135,13 @@ def _say_goodbye(readers: set[Callable[[], None]], told: set[Callable[[], None]]
         goodbye()
 
 
-async def _close(store: Logs | Limits) -> None:
+async def _let_go(what: str, closing: Coroutine[None, None, None]) -> None:
     try:
         async with asyncio.timeout(GOODBYE):
-            await store.aclose()
+            await closing
     except Exception as error:
-        # Its leases end by themselves.
-        logger.warning("a store could not be closed: %r", error)
+        # Leases end by themselves, and the next request notes a key's use.
+        logger.warning("%s could not be closed: %r", what, error)
 
 
 def _parts(settings: Settings, emulated: bool) -> Services:

@@ -29,9 +29,6 @@ AT_ONCE = 500
 PARTING = 0.1
 """Seconds for readers to be told the ending before they are sent away."""
 
-LAST_NOTE = 1.0
-"""Seconds for the last notes of a process that ends."""
-
 
 class Vigil:
     """What runs in this process under which key. `interval` is in seconds."""
@@ -57,9 +54,8 @@ class Vigil:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(LAST_NOTE):
-                await self._keyring.note()
+        with suppress(StoreUnavailable):
+            await self._keyring.note()
 
     @contextmanager
     def reading(self, key: str | None, goodbye: Callable[[], None]) -> Iterator[None]:

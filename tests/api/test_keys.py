@@ -77,6 +77,10 @@ async def test_every_route_asks_or_is_on_the_list(
             continue
         assert answer.json()["code"] == "unauthenticated", path
         assert answer.headers["WWW-Authenticate"] == "Bearer"
+    document = (await client.get("/openapi.json")).json()["paths"]
+    for endpoint, method, path in requests(guarded):
+        said = document.get(path, {}).get(method.lower())
+        assert said is None or ("security" in said) != (endpoint in OPEN), path
     assert unasked == OPEN, f"mark with @open_to_all, or say so in OPEN: {unasked ^ OPEN}"
 
 
@@ -385,6 +389,21 @@ async def test_an_open_server_serves_its_own_machine(emulator: Emulator) -> None
             "/v1/models", scope_base=base, headers={"Host": "localhost"}
         )
         assert answer.status_code == status, arrived
+
+
+async def test_no_connection_is_held_while_a_stream_runs(
+    guarded: Running, client: httpx.AsyncClient
+) -> None:
+    """The database is asked at the start; hundreds of streams cost it nothing."""
+    entrance = guarded.parts.entrance
+    assert entrance is not None
+    pool: Any = entrance.database._engine.pool
+    key, _ = await guarded.key()
+    body = {"prompt": unique("[[words:30]] [[pace:0.01]]")}
+    async with client.stream("POST", "/v1/text/stream", json=body, headers=bearer(key)) as response:
+        async for line in response.aiter_lines():
+            if line.startswith("event: delta"):
+                assert pool.checkedout() == 0
 
 
 async def reading(client: httpx.AsyncClient, key: str, prompt: str, **more: Any) -> list[Any]:
