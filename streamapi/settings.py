@@ -6,16 +6,13 @@ that would be unsafe do not start.
 """
 
 import ipaddress
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Seconds = Annotated[float, Field(gt=0, le=86_400 * 7, allow_inf_nan=False)]
-Commas = Annotated[tuple[str, ...], NoDecode]
-
-_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
+from streamapi import values
+from streamapi.values import Bind, Commas, DatabaseUrl, HttpUrl, Origins, RedisUrl, Seconds
 
 
 class Settings(BaseSettings):
@@ -25,14 +22,14 @@ class Settings(BaseSettings):
         env_prefix="STREAMAPI_", frozen=True, extra="forbid", populate_by_name=True
     )
 
-    bind: str = Field("127.0.0.1:8000", description="Address and port to listen on.")
+    bind: Bind = Field("127.0.0.1:8000", description="Address and port to listen on.")
     workers: int = Field(
         1,
         ge=1,
         le=64,
         description="Processes that serve. More than one need `STREAMAPI_REDIS_URL`.",
     )
-    redis_url: str = Field(
+    redis_url: RedisUrl = Field(
         "",
         description="Where several processes share their logs: a Redis or Valkey, such as "
         "redis://localhost:6379. Empty: logs are in the memory of one process.",
@@ -42,7 +39,7 @@ class Settings(BaseSettings):
         description="Who may ask: `keys` asks for a key; `open` asks for none, and serves on a "
         "loopback address only.",
     )
-    database_url: str = Field(
+    database_url: DatabaseUrl = Field(
         "sqlite:///streamapi.db",
         description="Where keys are kept: a SQLite file, here in the working directory. Not "
         "touched while `STREAMAPI_AUTH` is `open`.",
@@ -69,7 +66,7 @@ class Settings(BaseSettings):
         validation_alias="GOOGLE_API_KEY",
         description="The key for Gemini. Without it, on loopback, the emulator answers.",
     )
-    gemini_base_url: str = Field(
+    gemini_base_url: HttpUrl = Field(
         "https://generativelanguage.googleapis.com",
         description="Where Gemini's REST API is: Google's, a gateway's, or an emulator's.",
     )
@@ -208,7 +205,7 @@ class Settings(BaseSettings):
         description="Proxies of yours in front, each of which adds to `X-Forwarded-For`: the "
         "address is taken so many places from its right. 0: the header is not believed.",
     )
-    cors_origins: Commas = Field(
+    cors_origins: Origins = Field(
         (), description="Origins whose pages may ask, besides our own. Commas between; `*` for all."
     )
     allowed_hosts: Commas = Field(
@@ -220,54 +217,10 @@ class Settings(BaseSettings):
         "info", pattern="^(debug|info|warning|error)$", description="Of the log lines on stdout."
     )
 
-    @field_validator("fallback_models", "cors_origins", "allowed_hosts", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(item.strip() for item in value.split(",") if item.strip())
-        return value
-
     @field_validator("google_api_key")
     @classmethod
     def _empty_is_none(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and value.get_secret_value().strip() else None
-
-    @field_validator("gemini_base_url")
-    @classmethod
-    def _http(cls, value: str) -> str:
-        if not re.match(r"https?://[^/\s]+", value):
-            raise ValueError("must be an http or https address")
-        return value.rstrip("/")
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis(cls, value: str) -> str:
-        if value and not re.match(r"(rediss?|unix)://[^\s]+", value):
-            raise ValueError("must be an address such as redis://localhost:6379")
-        return value
-
-    @field_validator("database_url")
-    @classmethod
-    def _sqlite(cls, value: str) -> str:
-        if not re.match(r"sqlite:///[^\s]", value):
-            raise ValueError("must be an address such as sqlite:///streamapi.db")
-        return value
-
-    @field_validator("bind")
-    @classmethod
-    def _host_and_port(cls, value: str) -> str:
-        _, colon, port = value.rpartition(":")
-        if not colon or not port.isdecimal() or int(port) > 65_535:
-            raise ValueError("must be an address and a port, such as 127.0.0.1:8000")
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if origin != "*" and not re.fullmatch(r"https?://[^/\s*]+", origin):
-                raise ValueError(f"{origin!r} is not an origin, such as https://example.com")
-        return value
 
     @model_validator(mode="after")
     def _timeouts_nest(self) -> "Settings":
@@ -287,12 +240,7 @@ class Settings(BaseSettings):
 
     def rate(self) -> tuple[int, float] | None:
         """The rate limit as requests and seconds; None when it is off."""
-        if self.rate_limit == "off":
-            return None
-        found = re.fullmatch(r"(\d{1,9})/(second|minute|hour|day)", self.rate_limit)
-        if not found or int(found[1]) < 1:
-            raise ValueError("RATE_LIMIT must be such as 120/minute, or off")
-        return int(found[1]), _PERIODS[found[2]]
+        return values.rate(self.rate_limit, "RATE_LIMIT")
 
     @property
     def host(self) -> str:

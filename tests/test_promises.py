@@ -43,7 +43,8 @@ BELOW_API = {
 }
 MAY_IMPORT = {
     "errors": set(),
-    "settings": set(),
+    "settings": {"values"},
+    "values": set(),
     "emulator": set(),
     "generation": {"errors"},
     "tasks": {"errors", "generation", "settings"},
