@@ -66,7 +66,6 @@ GENERATION = frozenset(SITUATIONS["wait"] + SITUATIONS["whole"])
 
 def catalogue() -> list[dict[str, Any]]:
     """Every error of the contract, and what to do about it."""
-    reserved = SITUATIONS["reserved"]
     return [
         {
             "code": kind.code,
@@ -75,7 +74,6 @@ def catalogue() -> list[dict[str, Any]]:
             "description": cleandoc(kind.__doc__ or ""),
             "retryable": kind.retryable,
             "type": f"/errors/{kind.code}",
-            **({"reserved": True} if kind in reserved else {}),
         }
         for kind in errors.every_error()
     ]
