@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from streamapi.errors import StoreUnavailable
-from streamapi.generation.event import ENDINGS
+from streamapi.generation.event import ENDINGS, Cancelled
 from streamapi.generation.kept import Kept
 from streamapi.generation.log import Conflict, Entry, Generation, Stopped
 from streamapi.generation.memory_log import MemoryLogs
@@ -108,7 +108,7 @@ class Mirror:
             )  # fmt: skip
         for generation in own.marks:  # behind the entries that it saw
             left = own.kept.released[generation]
-            why = getattr(left.event, "by", "caller")
+            why = left.event.by if isinstance(left.event, Cancelled) else "revoked"
             self._lane.post(LEFT, (own.log, generation, left.n, why))
         own.marks.clear()
 

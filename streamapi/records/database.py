@@ -121,7 +121,7 @@ def _sqlite(url: str, timeout: float) -> AsyncEngine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
-        cursor.execute("PRAGMA synchronous=NORMAL")  # with WAL: no commit waits for the disk
+        cursor.execute("PRAGMA synchronous=FULL")  # a key that was revoked stays so, power or not
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 

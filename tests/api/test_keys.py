@@ -16,7 +16,7 @@ from streamapi.api.documents import shapes
 from streamapi.emulator import Emulator
 from tests.api.test_docs import checked
 from tests.api.wire import follow, hear, http, parse, say, unique
-from tests.conftest import Running, bearer, running, until
+from tests.conftest import RedisServer, Running, bearer, running, until
 
 OPEN = {
     "asyncapi_json",
@@ -488,6 +488,38 @@ async def test_a_key_revoked_elsewhere_dies_within_its_time(
         async with asyncio.timeout(2):
             while (await elsewhere.get("/v1/models", headers=bearer(key))).is_success:
                 await asyncio.sleep(0.02)
+
+
+async def test_who_reads_elsewhere_is_told_too(
+    emulator: Emulator, database_url: str, redis_server: RedisServer
+) -> None:
+    """What a dead key began has its ending for every reader, in every process; what it joined
+    goes on for the key that began it."""
+    settings = {"auth": "keys", "database_url": database_url, "redis_url": redis_server.url}
+    async with (
+        running(emulator, **settings) as one,
+        running(emulator, **settings) as other,
+        http(one.url) as client,
+        http(other.url) as elsewhere,
+    ):
+        admin, _ = await one.key("admin")
+        key, name = await one.key()
+        sister, _ = await one.key()
+        later = {**bearer(key), "Prefer": "respond-async"}
+        body = {"prompt": unique("[[fault:hang_after_text]]")}
+        events = (await client.post("/v1/text", json=body, headers=later)).json()["events"]
+        reader = asyncio.create_task(elsewhere.get(events, headers=bearer(sister)))
+        shared = {"prompt": unique("[[words:60]] [[pace:0.02]]"), "cache": "use"}
+        first = asyncio.create_task(elsewhere.post("/v1/text", json=shared, headers=bearer(sister)))
+        told = emulator.ledger.told
+        await until(lambda: told(shared["prompt"].split()[0])["calls"], "the model is asked")
+        joined = asyncio.create_task(reading(client, key, **shared))
+        await until(lambda: len(one.parts.generations._readers) == 1, "it has joined")
+        await client.delete(f"/v1/keys/{name}", headers=bearer(admin))
+        ending = parse((await reader).content)[-1]
+        assert ending.data["problem"]["code"] == "unauthenticated"
+        assert (await joined)[-1].type != "done"
+        assert (await first).json()["status"] == "done"
 
 
 async def test_while_the_database_is_away(emulator: Emulator, database_url: str) -> None:

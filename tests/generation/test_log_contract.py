@@ -693,17 +693,20 @@ async def shared(logs: Logs, *more: Event) -> tuple[str, Generation, Generation]
     return log, mine, yours
 
 
-async def test_who_lets_go_early_has_an_ending_of_its_own(logs: Logs) -> None:
+@pytest.mark.parametrize(("why", "ending"), [("caller", "cancelled"), ("revoked", "failed")])
+async def test_who_lets_go_early_has_an_ending_of_its_own(
+    logs: Logs, why: Stopped, ending: str
+) -> None:
     """Of two that hold a log, the one that lets go is told so where the log stands, in past and
     in present; the other reads on to the log's own ending."""
     log, mine, yours = await shared(logs, text(2))
     reading = [asyncio.create_task(as_seen_by(logs, mine, after)) for after in (0, 1, 2)]
     other = asyncio.create_task(as_seen_by(logs, yours))
     await asyncio.sleep(0)
-    await logs.release(mine, "caller")
+    await logs.release(mine, why)
     seen = await asyncio.gather(*reading)
     assert [numbers(entries) for entries in seen] == [[1, 2, 3], [2, 3], [3]]
-    assert {entries[-1].event.type for entries in seen} == {"cancelled"}
+    assert {entries[-1].event.type for entries in seen} == {ending}
     await logs.append(log, 3, [text(3)])
     await logs.append(log, 4, [DONE])
     assert [entry.event for entry in await other] == [START, text(2), text(3), DONE]

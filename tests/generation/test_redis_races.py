@@ -7,12 +7,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from streamapi.errors import ProducerLost
-from streamapi.generation.event import Cancelled, Delta, Event, Failed
+from streamapi.generation.event import Cancelled, Delta, Event, Failed, let_go
 from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
 from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.redis_log import RedisLogs
@@ -405,8 +405,11 @@ async def test_stop_and_the_last_release_travel(pair: Pair) -> None:
         assert (await told(there, mine))[-1].event == Cancelled("disconnect")
 
 
+@pytest.mark.parametrize("why", ["caller", "revoked"])
 @pytest.mark.parametrize("by", ["here", "there"])
-async def test_who_lets_go_of_a_shared_log_is_told_everywhere(pair: Pair, by: str) -> None:
+async def test_who_lets_go_of_a_shared_log_is_told_everywhere(
+    pair: Pair, by: str, why: Literal["caller", "revoked"]
+) -> None:
     """A release on any process ends that generation for its readers on all of them, at the same
     place; the log goes on for the other."""
     here, there = pair
@@ -418,10 +421,10 @@ async def test_who_lets_go_of_a_shared_log_is_told_everywhere(pair: Pair, by: st
     readers = [asyncio.create_task(told(logs, other)) for logs in pair]
     staying = [asyncio.create_task(told(logs, mine)) for logs in pair]
     await asyncio.sleep(0.05)
-    await (here if by == "here" else there).release(other, "caller")
+    await (here if by == "here" else there).release(other, why)
     endings = await asyncio.gather(*readers)
     assert endings[0] == endings[1]
-    assert endings[0][-1].event == Cancelled("caller")
+    assert endings[0][-1].event == let_go(why)
     await here.append(mine.log, 3, [text(3), DONE])
     for seen in await asyncio.gather(*staying):
         assert seen[-1].event == DONE
