@@ -62,6 +62,7 @@ class Keyring:
         self._known: dict[str, Seen] = {}
         self._unknown: dict[str, float] = {}
         self._asking: dict[str, asyncio.Task[Seen | None]] = {}
+        self._away = False
         self._away_until = 0.0
         self._revoked: dict[str, None] = {}
         self._used: dict[str, float] = {}
@@ -108,15 +109,20 @@ class Keyring:
             return seen
         if seen is None and now < self._unknown.get(digest, 0.0):
             return None
+        good = seen is not None and now < seen.at + self._ttl + self._grace
         try:
-            return await self._ask(digest, now)
+            asking = self._ask(digest, now)
+            if good and self._away:
+                return seen  # who is known need not wait for a database to come back
+            return await asyncio.shield(asking)
         except StoreUnavailable:
-            if seen is not None and now < seen.at + self._ttl + self._grace:
+            if good:
                 return seen
             raise
 
-    async def _ask(self, digest: str, now: float) -> Seen | None:
-        """One look-up for all who wait for it; it goes on when one of them leaves."""
+    def _ask(self, digest: str, now: float) -> "asyncio.Task[Seen | None]":
+        """One look-up for all who wait for it; it goes on when one of them leaves. Raises
+        `StoreUnavailable` where it would not be answered."""
         asking = self._asking.get(digest)
         if asking is None:
             if now < self._away_until or len(self._asking) >= MOST_LOOKUPS:
@@ -124,7 +130,7 @@ class Keyring:
             asking = asyncio.create_task(self._look_up(digest, now))
             self._asking[digest] = asking
             asking.add_done_callback(lambda done: self._asked(digest, done))
-        return await asyncio.shield(asking)
+        return asking
 
     def _asked(self, digest: str, done: "asyncio.Task[Seen | None]") -> None:
         del self._asking[digest]
@@ -135,8 +141,9 @@ class Keyring:
         try:
             record = await rows.by_hash(self.database, digest)
         except StoreUnavailable:
-            self._away_until = self._clock() + AWAY
+            self._away, self._away_until = True, self._clock() + AWAY
             raise
+        self._away = False
         if record is None or not keys.same(record.hash, digest):
             self._known.pop(digest, None)
             _put(self._unknown, digest, now + UNKNOWN_TTL)

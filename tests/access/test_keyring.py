@@ -12,6 +12,7 @@ from streamapi.errors import KeyExpired, StoreUnavailable, Unauthenticated
 from streamapi.generation.ask import Allowance
 from streamapi.records import keys as rows
 from tests.access.conftest import Records
+from tests.conftest import until
 
 
 class Clock:
@@ -165,6 +166,30 @@ async def test_without_the_database_known_keys_work(
     clock.now += module.AWAY
     await ring.caller(shown)
     await ring.caller(other)
+
+
+async def test_who_is_known_does_not_wait_for_the_database(
+    ring: Keyring, records: Records, clock: Clock
+) -> None:
+    """Once it is known to be away, it is asked beside the request; and when it is back, what it
+    says counts again."""
+    shown, record = await records.make()
+    await ring.caller(shown)
+    records.leave()
+    clock.now += 31
+    await ring.caller(shown)
+    clock.now += module.AWAY
+    asked = records.asked
+    await ring.caller(shown)
+    assert records.asked == asked  # nobody waited: the look-up has not even begun
+    await until(lambda: records.asked == asked + 1 and not ring._asking, "it is asked")
+    records.come_back()
+    await rows.revoke(records, record.id, time.time())
+    clock.now += module.AWAY
+    await ring.caller(shown)
+    await until(lambda: not ring._asking, "it has answered")
+    with pytest.raises(Unauthenticated):
+        await ring.caller(shown)
 
 
 async def test_lookups_that_wait_are_bounded(
