@@ -40,6 +40,7 @@ class Database:
     """The records' home. `timeout` is how many seconds a transaction may take, waits included."""
 
     def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self._url = url
         self._shown = sa.make_url(url).render_as_string(hide_password=True)
         self._timeout = timeout
         self._engine = _sqlite(url, timeout)
@@ -61,15 +62,20 @@ class Database:
     async def migrate(self) -> None:
         """Make the tables what this version needs. Of several processes that start at once one
         does it, and the others find it done. Raises `UnsafeSettings`."""
+        # An engine of its own: the others' connections give up a lock after a look's time-out.
+        engine = _sqlite(self._url, MIGRATING)
+        writing = engine.execution_options(streamapi_begin="IMMEDIATE")
         try:
             await self._share_file()
-            async with self._transaction(self._writing, MIGRATING) as connection:
+            async with self._transaction(writing, MIGRATING) as connection:
                 await connection.run_sync(_upgrade)
         except StoreUnavailable as error:
             raise UnsafeSettings(f"STREAMAPI_DATABASE_URL={self._shown}: {error}") from None
         except CommandError as error:
             said = f"it was made by another version ({error})"
             raise UnsafeSettings(f"STREAMAPI_DATABASE_URL={self._shown}: {said}.") from None
+        finally:
+            await engine.dispose()
 
     async def aclose(self) -> None:
         """Close what is open."""

@@ -53,6 +53,17 @@ async def test_several_processes_start_at_once(url: str) -> None:
         assert start.returncode == 0, error.decode()
 
 
+async def test_a_start_waits_for_another_that_migrates(url: str, database: Database) -> None:
+    """For longer than a look into the database may take."""
+    late = Database(url, timeout=0.1)
+    async with database.writing():
+        starting = asyncio.create_task(late.migrate())
+        done, _ = await asyncio.wait({starting}, timeout=0.5)
+        assert not done
+    await starting
+    await late.aclose()
+
+
 async def test_a_transaction_is_whole_or_nothing(database: Database) -> None:
     """Whoever fails in the middle has changed nothing, tables included."""
 
