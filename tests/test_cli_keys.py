@@ -71,7 +71,7 @@ def test_a_revoked_key_is_dead(capsys: Said) -> None:
         (("--owner", "a", "--expires", "soon"), "expires"),
         (("--owner", "a", "--expires", "2020-01-01"), "expires"),
         (("--owner", "a", "--expires", "99999999d"), "expires"),
-        (("--owner", "a", "--streams", "0"), "streams"),
+        (("--owner", "a", "--streams", "-1"), "streams"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(capsys: Said, words: tuple[str, ...], named: str) -> None:

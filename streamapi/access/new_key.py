@@ -15,7 +15,7 @@ NOBODY = "anonymous"
 """The owner where no key is asked for; a key of this owner would see what such a server kept."""
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
-Amount = Annotated[int | None, Field(ge=1, le=10**12)]
+Amount = Annotated[int | None, Field(ge=0, le=10**12)]
 
 
 def _moment(value: object) -> object:
@@ -27,7 +27,7 @@ def _moment(value: object) -> object:
 
 
 class Limits(BaseModel):
-    """How much a key may use; null is what the server gives to every key."""
+    """How much a key may use; null is what the server gives to every key, 0 is no limit."""
 
     model_config = ConfigDict(extra="forbid")
 

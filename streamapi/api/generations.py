@@ -96,6 +96,8 @@ async def _until_told(
 
     def leave(last: bytes) -> None:
         nonlocal parting, cancelled
+        if parting is not None:
+            return  # it has been sent away already
         parting = last
         # What is being sent is sent. Before the first event there is no id to resume from.
         if waiting:

@@ -17,7 +17,7 @@ from quart import Blueprint, g, websocket
 from quart_cors import cors_exempt
 
 from streamapi.access.limits import Limit, gcra
-from streamapi.api import address, body, limits, who
+from streamapi.api import body, limits, who
 from streamapi.api.ask import idempotency_key, start
 from streamapi.api.messages import (
     AuthMessage,
@@ -97,8 +97,8 @@ class Conversation:
         self._leave(GOING_AWAY)
 
     def _leave(self, code: int) -> None:
-        self._leaving = code
-        if self._main is not None:
+        if self._main is not None and not self._leaving:
+            self._leaving = code
             self._main.cancel()
 
     async def run(self) -> None:
@@ -130,8 +130,7 @@ class Conversation:
                 message = understand(body.decode_object(await websocket.receive()))
                 if not isinstance(message, AuthMessage):
                     raise InvalidRequest("The first message is `auth`.")
-                where = address.of(websocket)
-                g.caller = await who.identify(self._parts, message.token, where)
+                g.caller = await who.identify(self._parts, message.token)
         except StoreUnavailable:
             await websocket.close(TRY_AGAIN)
             return False

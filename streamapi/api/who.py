@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from quart import Quart, Request, Websocket, current_app, g, request, websocket
 
 from streamapi.access.keys import contains_key
-from streamapi.api import address, limits
-from streamapi.api.services import Services, services
+from streamapi.api import limits
+from streamapi.api.services import Services, caller, services
 from streamapi.errors import Unauthenticated
 from streamapi.generation.ask import Caller
 
@@ -42,16 +42,18 @@ def needs(scope: str) -> Callable[[V], V]:
     return mark
 
 
-async def identify(parts: Services, shown: str, where: str | None) -> Caller:
-    """Whose credential this is. Raises `Unauthenticated`, `KeyExpired`, `StoreUnavailable` where
-    nobody can say, and `RateLimited` where too many bad ones came from an address."""
+async def identify(parts: Services, shown: str) -> Caller:
+    """Whose credential this is, from where the current request or socket came. Raises
+    `Unauthenticated`, `KeyExpired`, `StoreUnavailable` where nobody can say, and `RateLimited`
+    where too many bad ones came from."""
+    nobody = caller()
     if parts.entrance is None:
-        return Caller(address=where)
+        return nobody
     keyring = parts.entrance.keyring
     if keyring.knows(shown):
-        return replace(await keyring.caller(shown), address=where)
-    async with limits.looking_up(where):
-        return replace(await keyring.caller(shown), address=where)
+        return replace(await keyring.caller(shown), address=nobody.address)
+    async with limits.looking_up(nobody.address):
+        return replace(await keyring.caller(shown), address=nobody.address)
 
 
 def register(app: Quart) -> None:
@@ -83,7 +85,7 @@ async def _ask_socket() -> None:
 async def _caller(parts: Services, connection: Request | Websocket) -> Caller:
     if parts.entrance is None:
         _check_local(connection)
-        return Caller(address=address.of(connection))
+        return caller()
     _refuse_address(connection)
     shown = connection.headers.getlist("Authorization")
     if len(shown) != 1:
@@ -91,7 +93,7 @@ async def _caller(parts: Services, connection: Request | Websocket) -> Caller:
     found = _BEARER.fullmatch(shown[0])
     if found is None:
         raise Unauthenticated(f"The Authorization header cannot be understood. {SEND}")
-    return await identify(parts, found[1], address.of(connection))
+    return await identify(parts, found[1])
 
 
 def _refuse_address(connection: Request | Websocket) -> None:

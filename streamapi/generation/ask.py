@@ -11,7 +11,7 @@ from streamapi.generation.model import Model, Parser, Prompt
 
 
 class Allowance(msgspec.Struct, frozen=True):
-    """How much a key may use; None is what the settings give to every key."""
+    """How much a key may use; None is what the settings give to every key, 0 is no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +98,21 @@ class Database:
 
     async def _share_file(self) -> None:
         """Let readers read while one writes (SQLite's WAL). The file remembers it. The switch
-        does not wait for other processes, so it is tried again."""
+        does not wait for other processes, so it is tried again. Without aiosqlite: where it
+        cannot open a file, its thread complains once more when the loop is over."""
         end = asyncio.get_running_loop().time() + MIGRATING
         while True:
             try:
-                async with self._engine.connect() as connection:
-                    raw = (await connection.get_raw_connection()).driver_connection
-                    assert raw is not None
-                    await raw.execute("PRAGMA journal_mode=WAL")  # no transaction may be open
-                return
-            except (DBAPIError, sqlite3.Error) as error:
+                return await asyncio.to_thread(_share, str(self._engine.url.database))
+            except sqlite3.Error as error:
                 if "locked" not in str(error) or asyncio.get_running_loop().time() > end:
                     raise StoreUnavailable("The file cannot be opened as a database.") from error
             await asyncio.sleep(0.05)
+
+
+def _share(file: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _sqlite(url: str, timeout: float) -> AsyncEngine:

@@ -99,7 +99,7 @@ class ModelList(Struct, kw_only=True):
 
 
 class KeyLimits(Struct, kw_only=True):
-    """How much a key may use; null is what the server gives to every key."""
+    """How much a key may use; null is what the server gives to every key, 0 is no limit."""
 
     requests_per_minute: int | None
     tokens_per_minute: int | None
