@@ -85,19 +85,13 @@ async function* readResponse(stream, response) {
 
 /** `GET /v1/{task}/stream?…` with the browser's own `EventSource`. */
 async function* eventsource(stream) {
-  if (stream.api.key) {
-    throw new ApiError({
-      title: 'This door takes no key',
-      detail: 'A browser cannot send a key with EventSource. Take "SSE by POST" or "POST, then follow".',
-    });
-  }
   // Asked anew after every loss: the generation may have become known meanwhile.
   const url = () =>
     stream.generation
-      ? `/v1/generations/${stream.generation}/events?after=${stream.after}`
-      : `/v1/${stream.task}/stream?${toQuery(stream.request, stream.idempotencyKey)}`;
+      ? ticketed(stream, `/v1/generations/${stream.generation}/events`, `after=${stream.after}`)
+      : ticketed(stream, `/v1/${stream.task}/stream`, toQuery(stream.request, stream.idempotencyKey));
   const inbox = new Inbox(stream.signal);
-  const source = new stream.api.EventSource(stream.api.url(url()));
+  const source = new stream.api.EventSource(stream.api.url(await url()));
   const watch = watchdog(() => inbox.close(new ConnectionLost(SILENT)));
   for (const type of [...EVENTS, 'ping']) {
     source.addEventListener(type, (message) => {
@@ -111,7 +105,7 @@ async function* eventsource(stream) {
   source.onerror = () => {
     // CONNECTING: the browser reconnects by itself, with Last-Event-ID. CLOSED: refused.
     if (source.readyState !== 2) return stream.report('reconnecting', { reason: 'Connection lost.' });
-    whyRefused(stream, url()).then((reason) => inbox.close(reason));
+    url().then((again) => whyRefused(stream, again)).catch((error) => error).then((reason) => inbox.close(reason));
   };
   try {
     yield* inbox;
@@ -119,6 +113,19 @@ async function* eventsource(stream) {
     watch.stop();
     source.close();
   }
+}
+
+/**
+ * An address for `EventSource`, which cannot send a key: a ticket stands for it there, one for each
+ * path, since it joins what it began when it is presented again.
+ */
+async function ticketed(stream, path, query) {
+  if (!stream.api.key) return `${path}?${query}`;
+  stream.tickets ??= {};
+  stream.tickets[path] ??= stream
+    .fetch('/v1/tickets', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ path }) })
+    .then((response) => response.json());
+  return `${path}?${query}&ticket=${(await stream.tickets[path]).ticket}`;
 }
 
 /**

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from quart import Quart
 
 from streamapi.access.limits import Limits, MemoryLimits
+from streamapi.access.tickets import MemoryTickets, Tickets
 from streamapi.api import (
     body,
     docs,
@@ -28,6 +29,7 @@ from streamapi.api import (
     socket,
     socket_bounds,
     tasks,
+    tickets,
     who,
 )
 from streamapi.api.services import Services
@@ -77,7 +79,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     for task in parts.tasks.values():
         app.register_blueprint(tasks.blueprint(task))
     app.register_blueprint(socket.routes(parts.tasks))
-    for module in (generations, models, keys, health, metrics, pages):
+    for module in (generations, models, keys, tickets, health, metrics, pages):
         app.register_blueprint(module.routes)
     docs.register(app, parts)
 
@@ -154,6 +156,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
     logs, metrics = _logs(settings), Metrics()
     generations = _generations(settings, logs, metrics)
     metrics.read(lambda: generations.running, lambda: logs.available)
+    limits, tickets = _shared(settings)
     return Services(
         settings=settings,
         tasks=every_task(),
@@ -167,7 +170,8 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         logs=logs,
         generations=generations,
         metrics=metrics,
-        limits=_limits(settings),
+        limits=limits,
+        tickets=tickets,
         emulated=emulated,
         entrance=_entrance(settings, generations),
     )
@@ -199,7 +203,7 @@ def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generation
         logs,
         patience,
         settings.disconnect_grace,
-        key_ttl=max(3600.0, settings.log_ttl) + settings.total_timeout,
+        key_ttl=settings.keys_remembered,
         cache_ttl=settings.cache_ttl,
         turns=AllTurns(turns),
         ended=metrics.ended,
@@ -231,12 +235,14 @@ def _logs(settings: Settings) -> Logs:
     return RedisLogs(settings.redis_url, bounds)
 
 
-def _limits(settings: Settings) -> Limits:
+def _shared(settings: Settings) -> tuple[Limits, Tickets]:
     if not settings.redis_url:
-        return MemoryLimits()
-    from streamapi.access.redis_limits import RedisLimits
+        return MemoryLimits(), MemoryTickets()
+    from streamapi.access import redis_limits, redis_limits_scripts, tickets
 
-    return RedisLimits(settings.redis_url, settings.workers)
+    scripts = (*redis_limits_scripts.SCRIPTS, *tickets.SCRIPTS)
+    limits = redis_limits.RedisLimits(settings.redis_url, settings.workers, scripts=scripts)
+    return limits, tickets.RedisTickets(limits.lane)
 
 
 def needs_key(settings: Settings) -> bool:

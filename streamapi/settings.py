@@ -243,6 +243,12 @@ class Settings(BaseSettings):
         return values.rate(self.rate_limit, "RATE_LIMIT")
 
     @property
+    def keys_remembered(self) -> float:
+        """How long an idempotency key, or a ticket, stands for what it began: as long as the log
+        lives, and at least an hour."""
+        return max(3600.0, self.log_ttl) + self.total_timeout
+
+    @property
     def host(self) -> str:
         """The address part of `bind`, without brackets."""
         return self.bind.rpartition(":")[0].strip("[]") or "0.0.0.0"  # noqa: S104

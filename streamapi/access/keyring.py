@@ -73,7 +73,11 @@ class Keyring:
         `StoreUnavailable` where nobody can say."""
         if not keys.well_formed(shown):
             raise Unauthenticated("This is not a key of this server.")
-        seen = await self._find(keys.digest(shown))
+        return await self.caller_of(keys.digest(shown))
+
+    async def caller_of(self, digest: str) -> Caller:
+        """The same, for a key that was shown before."""
+        seen = await self._find(digest)
         if seen is None or seen.record.revoked is not None or seen.record.id in self._revoked:
             raise Unauthenticated("This key is unknown, or was revoked.")
         now = time.time()

@@ -23,6 +23,7 @@ from streamapi.access.limits import SLOT_WAIT, Limit, MemoryLimits, Slots, Taken
 from streamapi.access.redis_limits_scripts import HOLD, RELEASE, SCRIPTS, SETTLE, TAKE
 from streamapi.errors import StoreUnavailable
 from streamapi.generation.redis_lane import PATIENCE, Lane
+from streamapi.generation.redis_scripts import Script
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,11 @@ class RedisLimits:
         lease: float = 15.0,
         prefix: str = "streamapi:",
         clock: Callable[[], float] | None = None,
+        scripts: Sequence[Script] = SCRIPTS,
     ) -> None:
-        self._lane = Lane(url, prefix, secrets.token_hex(8), self._renew, SCRIPTS)
+        self.lane = Lane(url, prefix, secrets.token_hex(8), self._renew, scripts)
         self._lease = int(lease * 1000)
-        self._lane.probe = HOLD, ("", self._lease)
+        self.lane.probe = HOLD, ("", self._lease)
         self._share = share
         self._clock = clock
         self._local = MemoryLimits(clock) if clock else MemoryLimits()
@@ -52,7 +54,7 @@ class RedisLimits:
 
     async def take(self, *wants: Want) -> Sequence[Taken]:
         try:
-            told = await self._lane.call(TAKE, self._now(), self._lease, *_arguments(wants))
+            told = await self.lane.call(TAKE, self._now(), self._lease, *_arguments(wants))
         except StoreUnavailable:
             local = self._local.take_now(wants, self._share)
             taken = [msgspec.structs.replace(it, local=True) for it in local]
@@ -69,24 +71,24 @@ class RedisLimits:
             self._local.settle(key, part, difference)
         else:
             period = round(limit.period * MICRO)
-            self._lane.post(SETTLE, (self._now(), _hidden(key), limit.count, period, difference))
+            self.lane.post(SETTLE, (self._now(), _hidden(key), limit.count, period, difference))
 
     def release(self, key: str, name: str) -> None:
         self._held.pop((key, name), None)
         self._local.release(key, name)
-        self._lane.post(RELEASE, (_hidden(key), name))
+        self.lane.post(RELEASE, (_hidden(key), name))
 
     async def start(self) -> None:
         self._tasks = [
             asyncio.create_task(run(), name=f"limits {name}")
-            for name, run in {"lane": self._lane.run, "beat": self._beat}.items()
+            for name, run in {"lane": self.lane.run, "beat": self._beat}.items()
         ]
-        await self._lane.tried.wait()
+        await self.lane.tried.wait()
 
     async def aclose(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._lane.call(HOLD, "", self._lease)  # what was said before is there then
+                await self.lane.call(HOLD, "", self._lease)  # what was said before is there then
         except (StoreUnavailable, TimeoutError):
             logger.warning("the limits of this process could not be settled")
         for task in self._tasks:
@@ -103,7 +105,7 @@ class RedisLimits:
         held = list(self._held)
         for at in range(0, len(held), 1000):
             names = [part for key, name in held[at : at + 1000] for part in (_hidden(key), name)]
-            self._lane.post(HOLD, (self._now(), self._lease, *names))
+            self.lane.post(HOLD, (self._now(), self._lease, *names))
 
     def _now(self) -> str:
         return "" if self._clock is None else f"{self._clock() * MICRO:.0f}"

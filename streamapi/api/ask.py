@@ -14,6 +14,7 @@ from streamapi.errors import CallerError, FieldError, Forbidden, InvalidHeader, 
 from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import encode
 from streamapi.generation.log import Generation, OnDisconnect
+from streamapi.providers.catalogue import ModelCard
 from streamapi.tasks.task import Task, TaskRequest
 
 OWN = frozenset({"model", "metadata", "on_disconnect", "cache"})
@@ -37,6 +38,35 @@ async def start(
     and what `Generations.start` raises. `outlives_reader` is for answers to follow later."""
     caller.check(task.name)
     asked = validate(task.request, body, lax=lax)
+    model, cards = _chain(parts, caller, task, asked)
+    claimed = idempotency_key is not None or caller.ticket is not None
+    go_on = outlives_reader or idempotency_key is not None
+    chain = " ".join(card.id for card in cards)  # of two keys, one may have a longer one
+    cache = asked.cache or task.cache
+    on_disconnect: OnDisconnect = asked.on_disconnect or "grace"
+    ask = Ask(
+        task=task.name,
+        model=model,
+        who=caller.key or caller.address or caller.owner,
+        models=[parts.gemini.model(card) for card in cards],
+        prompt=task.prompt(asked),
+        parser=lambda: task.parser(asked),
+        metadata=asked.metadata,
+        on_disconnect="continue" if go_on else on_disconnect,
+        # A space is in no key of a caller's.
+        idempotency_key=f"ticket {caller.ticket}" if caller.ticket else idempotency_key,
+        once=caller.ticket is not None,
+        digest=_canonical(task, asked, frozenset()) if claimed else "",
+        cache=cache,
+        cache_key=f"{chain} {_canonical(task, asked, OWN)}" if cache != "off" else "",
+    )
+    return await _begin(parts, caller, ask)
+
+
+def _chain(
+    parts: Services, caller: Caller, task: Task[Any], asked: TaskRequest
+) -> tuple[str, list[ModelCard]]:
+    """The model that is asked for, and those that are asked in its turn."""
     settings = parts.settings
     model = asked.model or (settings.fast_model if task.fast else settings.default_model)
     cards = [parts.catalogue.serving(model)]
@@ -49,32 +79,21 @@ async def start(
         card = parts.catalogue.serving(name)
         if card not in cards and caller.may_ask(card.id):
             cards.append(card)
-    chain = [card.id for card in cards]  # of two keys, one may have a longer one
-    go_on = outlives_reader or idempotency_key is not None
-    cache = asked.cache or task.cache
-    on_disconnect: OnDisconnect = asked.on_disconnect or "grace"
-    ask = Ask(
-        task=task.name,
-        model=model,
-        who=caller.key or caller.address or caller.owner,
-        models=[parts.gemini.model(card) for card in cards],
-        prompt=task.prompt(asked),
-        parser=lambda: task.parser(asked),
-        metadata=asked.metadata,
-        on_disconnect="continue" if go_on else on_disconnect,
-        idempotency_key=idempotency_key,
-        digest=_canonical(task, asked, frozenset()) if idempotency_key is not None else "",
-        cache=cache,
-        cache_key=f"{' '.join(chain)} {_canonical(task, asked, OWN)}" if cache != "off" else "",
-    )
-    fare = Fare(parts.limits, settings, caller, ask)
+    return model, cards
+
+
+async def _begin(parts: Services, caller: Caller, ask: Ask) -> Generation:
+    fare = Fare(parts.limits, parts.settings, caller, ask)
     try:
-        return await parts.generations.start(caller, ask, fare)
+        generation = await parts.generations.start(caller, ask, fare)
     except CallerError as error:
         limits.wait_longer(error)
         raise
     finally:
         limits.tell(fare.states)
+    if caller.ticket is not None:
+        parts.tickets.keep(caller.ticket, parts.settings.keys_remembered)
+    return generation
 
 
 def idempotency_key(value: str | None) -> str | None:

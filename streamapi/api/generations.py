@@ -11,6 +11,7 @@ from streamapi.api import sse
 from streamapi.api.answer import answer, headers
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, reading, services
+from streamapi.api.who import takes_tickets
 from streamapi.errors import InvalidRequest, Overloaded, StoreUnavailable
 from streamapi.generation.event import Fold, encode, fold
 from streamapi.generation.log import Generation
@@ -30,6 +31,7 @@ async def get(generation_id: str) -> Response:
 
 @routes.get("/<generation_id>/events")
 @rate_exempt
+@takes_tickets
 async def events(generation_id: str) -> Response:
     """Follow a generation's events, from the start or from behind the last event seen."""
     named, after = sse.cursor() or (None, 0)

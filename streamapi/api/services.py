@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app, g, has_request_context, request, websocket
 
 from streamapi.access.limits import Limits
+from streamapi.access.tickets import Tickets
 from streamapi.api import address
 from streamapi.generation.ask import Caller
 from streamapi.generation.generations import Generations
@@ -39,6 +40,7 @@ class Services:
     generations: Generations
     metrics: Metrics
     limits: Limits
+    tickets: Tickets
     emulated: bool
     entrance: "Entrance | None" = None
     draining: bool = False

@@ -61,6 +61,7 @@ def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
 
     def door(task: Task[Any] | None) -> Callable[[], Awaitable[None]]:
         @cors_exempt
+        @who.takes_tickets
         async def talk() -> None:
             parts = services()
             asked = websocket.requested_subprotocols

@@ -16,10 +16,14 @@ from streamapi.api.generations import json_response, resume, until_told
 from streamapi.api.limits import resumable
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, services
+from streamapi.api.who import takes_tickets
 from streamapi.errors import GenerationCancelled, InvalidRequest
 from streamapi.generation.event import Cancelled, Failed, Fold, encode, fold
 from streamapi.generation.log import Generation
 from streamapi.tasks.task import Task
+
+NOT_FIELDS = frozenset({"idempotency_key", "ticket"})
+"""Parameters that are no fields of the request."""
 
 NOT_BY_GET = frozenset({"metadata", "messages"})
 """Fields that parameters cannot carry."""
@@ -40,6 +44,7 @@ def blueprint(task: Task[Any]) -> Blueprint:
 
     @doors.get("/stream")
     @resumable
+    @takes_tickets
     async def event_source() -> Response:
         return await stream_by_get(task)
 
@@ -88,7 +93,7 @@ async def stream_by_get(task: Task[Any]) -> Response:
     if cursor := sse.cursor():
         return await resume(parts, _named(cursor), sse.PING)
     key = idempotency_key(request.args.get("idempotency_key"))
-    fields = read_query(task.request, NOT_BY_GET, also=frozenset({"idempotency_key"}))
+    fields = read_query(task.request, NOT_BY_GET, also=NOT_FIELDS)
     generation = await start(parts, caller(), task, fields, idempotency_key=key, lax=True)
     return await _stream(parts, generation, sse.PING, 0.0)
 

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 from quart import Quart, Request, Websocket, current_app, g, request, websocket
 
-from streamapi.access.keys import contains_key
+from streamapi.access.keys import contains_key, digest
+from streamapi.access.tickets import name_of
 from streamapi.api import limits
 from streamapi.api.services import Services, caller, services
-from streamapi.errors import Unauthenticated
+from streamapi.errors import Forbidden, OriginNotAllowed, Unauthenticated
 from streamapi.generation.ask import Caller
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -40,6 +41,12 @@ def needs(scope: str) -> Callable[[V], V]:
         return view
 
     return mark
+
+
+def takes_tickets(view: V) -> V:
+    """Mark a door at which a ticket stands for a key."""
+    view.takes_tickets = True  # type: ignore[attr-defined]
+    return view
 
 
 async def identify(parts: Services, shown: str) -> Caller:
@@ -76,7 +83,8 @@ async def _ask_socket() -> None:
     if websocket.endpoint is None:
         return
     parts = services()
-    if parts.entrance is None or "Authorization" in websocket.headers:
+    shows = "Authorization" in websocket.headers or "ticket" in websocket.args
+    if parts.entrance is None or shows:
         g.caller = await _caller(parts, websocket)
     else:
         _refuse_address(websocket)
@@ -85,15 +93,42 @@ async def _ask_socket() -> None:
 async def _caller(parts: Services, connection: Request | Websocket) -> Caller:
     if parts.entrance is None:
         _check_local(connection)
-        return caller()
+        if "ticket" not in connection.args:
+            return caller()
     _refuse_address(connection)
+    if (ticket := connection.args.get("ticket")) is not None:
+        return await _by_ticket(parts, connection, ticket)
     shown = connection.headers.getlist("Authorization")
     if len(shown) != 1:
         raise Unauthenticated(SEND if not shown else f"{SEND} Once, not {len(shown)} times.")
     found = _BEARER.fullmatch(shown[0])
     if found is None:
         raise Unauthenticated(f"The Authorization header cannot be understood. {SEND}")
-    return await identify(parts, found[1])
+    known = await identify(parts, found[1])
+    g.key_digest = digest(found[1])
+    return known
+
+
+async def _by_ticket(parts: Services, connection: Request | Websocket, shown: str) -> Caller:
+    """Whose ticket this is. Raises as `identify` does, and `Forbidden` and `OriginNotAllowed`
+    for a ticket that is good elsewhere."""
+    nobody, name = caller(), name_of(shown)
+    view = current_app.view_functions.get(connection.endpoint or "")
+    if not getattr(view, "takes_tickets", False):
+        raise Unauthenticated(f"A ticket is not for this address. {SEND}")
+    async with limits.looking_up(nobody.address):
+        ticket = await parts.tickets.find(name)
+        if ticket is None:
+            raise Unauthenticated("This ticket is unknown, or its minute is over. Get another.")
+        if parts.entrance is not None:
+            nobody = replace(
+                await parts.entrance.keyring.caller_of(ticket.key), address=nobody.address
+            )
+    if ticket.path != connection.path:
+        raise Forbidden("This ticket is for another path.")
+    if connection.headers.get("Origin", ticket.origin) != ticket.origin:
+        raise OriginNotAllowed("This ticket was given to another page.")
+    return replace(nobody, ticket=name)
 
 
 def _refuse_address(connection: Request | Websocket) -> None:

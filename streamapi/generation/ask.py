@@ -22,13 +22,15 @@ class Allowance(msgspec.Struct, frozen=True):
 class Caller(msgspec.Struct, frozen=True):
     """Who asks, and what for at most. Owners never share; `key` is the id of the key that was
     shown (None where none is asked for), `address` where the request came from. `scopes` and
-    `models` are what the key may do and ask; None is everything."""
+    `models` are what the key may do and ask; None is everything. With a `ticket` it may begin one
+    generation: the ticket is its claim."""
 
     owner: str = "anonymous"
     key: str | None = None
     address: str | None = None
     scopes: frozenset[str] | None = None
     models: frozenset[str] | None = None
+    ticket: str | None = None
     allowance: Allowance = Allowance()
 
     def check(self, scope: str) -> None:
@@ -45,7 +47,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asks for: a prompt for the first of `models` that can answer it, and how
     the answer is read (`parser` makes a fresh parser per attempt). `who` shares the models with
     others (see `turns`); `digest` tells whether two requests under one idempotency key are the
-    same, `cache_key` stands for what an answer depends on."""
+    same, and with `once` the key never begins another, however the first one ended; `cache_key`
+    stands for what an answer depends on."""
 
     task: str
     model: str
@@ -56,6 +59,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     on_disconnect: OnDisconnect = "grace"
     idempotency_key: str | None = None
+    once: bool = False
     digest: str = ""
     cache: Literal["use", "refresh", "off"] = "off"
     cache_key: str = ""

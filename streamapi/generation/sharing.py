@@ -48,7 +48,7 @@ class Sharing:
                 last = await self._ending(earlier, own=True)
             except LogGone:
                 return earlier  # it was paid for once: who reads it learns that it has expired
-            if last is None or isinstance(last, Done):
+            if last is None or ask.once or isinstance(last, Done):
                 return earlier
             replaces = earlier.id
 

@@ -1,4 +1,4 @@
-"""No key is ever kept or told: not in the log, not in the database, not in Redis."""
+"""No key and no ticket is ever kept or told: not in the log, not in the database, not in Redis."""
 
 import asyncio
 import contextlib
@@ -93,6 +93,12 @@ async def test_no_key_is_kept_or_told(
                 with contextlib.suppress(websockets.ConnectionClosed):
                     await socket.send(json.dumps({"type": "nonsense", "ref": 1}))
                     await socket.recv()
+        wanted = {"path": "/v1/text/stream"}
+        got = (await client.post("/v1/tickets", json=wanted, headers=good)).json()["ticket"]
+        for ticket, path in ((got, "text"), (got, "code"), ("tkt_" + "madeup" * 6, "text")):
+            query = {"prompt": "hello", "ticket": ticket}
+            await client.get(f"/v1/{path}/stream", params=query)
+            shown.append(ticket)
         await client.delete(f"/v1/keys/{made['id']}", headers=good)
         kept = b"".join(_redis(redis_server))
     with contextlib.closing(sqlite3.connect(file)) as connection:
@@ -102,7 +108,7 @@ async def test_no_key_is_kept_or_told(
     assert b"/v1/models" in log.read_bytes()
     for place in (log.read_bytes(), dump.encode(), files, kept):
         for key in (*shown, unknown):
-            secret = key.removeprefix(keys.PREFIX).encode()
+            secret = key.removeprefix(keys.PREFIX).removeprefix("tkt_").encode()
             assert secret[:16] not in place
             assert secret[-16:] not in place
 

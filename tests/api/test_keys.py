@@ -32,7 +32,7 @@ OPEN = {
 }
 """Routes that ask nobody who they are: the pages, the documents, and who watches over us."""
 
-ANY_KEY = {"models.models", "models.model"}
+ANY_KEY = {"models.models", "models.model", "tickets.create"}
 """Routes for whoever has a key."""
 
 OWN = {"generations.get", "generations.events", "generations.cancel", "generations.forget"}
@@ -528,9 +528,11 @@ async def test_while_the_database_is_away(emulator: Emulator, database_url: str)
     import sqlite3
 
     def rename(old: str, new: str) -> None:
-        with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as file:
+        path = database_url.removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(path, 20, isolation_level=None)) as file:
+            file.execute("BEGIN EXCLUSIVE")  # waits for whoever is just looking
             file.execute(f"ALTER TABLE {old} RENAME TO {new}")
-            file.commit()
+            file.execute("COMMIT")
 
     settings = {"auth": "keys", "database_url": database_url, "key_ttl": 0.2}
     async with running(emulator, **settings) as server, http(server.url) as client:

@@ -184,3 +184,26 @@ async def test_nothing_is_wider_than_the_screen(page: Page) -> None:
         await page.set_viewport_size({"width": width, "height": 860})
         over = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert over <= 0, f"{over} px too wide at {width}"
+
+
+@in_browser
+async def test_a_key_opens_every_door(browser: Browser, guarded: Running) -> None:
+    """Where a key is needed the page asks for it, keeps it out of every address and store, and
+    `EventSource` shows a ticket in its place."""
+    key, _ = await guarded.key()
+    page = await browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(guarded.url)
+    await page.wait_for_selector("#run:enabled")
+    await run(page, "json", "Who may ask?")
+    await page.wait_for_selector("#key-row:visible")
+    await page.fill("#key", key)
+    for door in DOORS:
+        await run(page, door, f"What a key opens by {door}.")
+        await reaches(page, "done")
+    assert any("ticket=tkt_" in url for url in asked)
+    assert not any(key in url for url in asked)
+    stored = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert (stored, await page.evaluate("document.cookie")) == ("[{},{}]", "")
+    await page.close()

@@ -141,3 +141,40 @@ async def test_a_revoked_key_takes_its_streams_with_it(
     )
     refused = await client.get("/v1/models", headers=bearer(key))
     assert refused.json()["code"] == "unauthenticated"
+
+
+async def test_a_ticket_stands_for_a_key_in_an_address(
+    guarded: Running, client: httpx.AsyncClient
+) -> None:
+    """`EventSource` sends no headers: a page gets a ticket with its key, and shows that. Presented
+    again, as a browser does that reconnects, it joins what it began."""
+    key, _ = await guarded.key("text")
+    asked = {"path": "/v1/text/stream"}
+    ticket = (await client.post("/v1/tickets", json=asked, headers=bearer(key))).json()["ticket"]
+    query = {"prompt": a_prompt(), "ticket": ticket}
+    first, again = [await client.get("/v1/text/stream", params=query) for _ in range(2)]
+    assert first.status_code == 200
+    assert first.headers["generation-id"] == again.headers["generation-id"]
+    assert (await client.get("/v1/code/stream", params=query)).status_code == 403
+
+
+async def test_a_key_may_use_so_much(guarded: Running, client: httpx.AsyncClient) -> None:
+    """Each key has its limits: beyond them 429, with when to come again. Another key has its own,
+    and what was paid for once costs nothing."""
+    admin, _ = await guarded.key("admin", owner="ops")
+    made = []
+    for _ in range(2):
+        wanted = {"owner": "acme", "scopes": ["text"], "limits": {"tokens_per_day": 400}}
+        made.append((await client.post("/v1/keys", json=wanted, headers=bearer(admin))).json())
+    mine, other = (bearer(key["key"]) for key in made)
+    body = {"prompt": a_prompt("[[words:5]]"), "max_output_tokens": 300, "cache": "use"}
+    more = {**body, "prompt": a_prompt("[[words:200]]")}
+    assert (await client.post("/v1/text", json=body, headers=mine)).is_success
+    assert (await client.post("/v1/text", json=more, headers=mine)).is_success
+    refused = await client.post("/v1/text", json={**body, "prompt": a_prompt()}, headers=mine)
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert 'tokens-day"' in refused.headers["RateLimit-Policy"]
+    hit = await client.post("/v1/text", json=body, headers=mine)
+    assert (hit.status_code, hit.json()["cache"]) == (200, "hit")
+    assert (await client.post("/v1/text", json=more, headers=other)).is_success

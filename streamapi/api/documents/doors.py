@@ -27,6 +27,7 @@ def doors(task: Task[Any], schemas: Schemas) -> dict[str, Operation]:
             task.title,
             (),
             {"101": parts.switching()},
+            (parts.parameter("ticket"),),
             summary=f"{task.title}: WebSocket",
             description=f"{task.description} {parts.SOCKET} `start` needs no `task` here.",
         ),
@@ -67,7 +68,7 @@ def _stream(task: Task[Any], schemas: Schemas, answers: dict[str, Schema]) -> Op
 
 
 def _event_source(task: Task[Any], schemas: Schemas, answers: dict[str, Schema]) -> Operation:
-    resume = tuple(map(parts.parameter, ("idempotency_key", "after", "Last-Event-ID")))
+    resume = tuple(map(parts.parameter, ("idempotency_key", "ticket", "after", "Last-Event-ID")))
     return Operation(
         f"{task.name}_event_source",
         task.title,

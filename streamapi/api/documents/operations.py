@@ -14,10 +14,12 @@ from streamapi.api.documents.shapes import (
     Answer,
     KeyList,
     MadeKey,
+    MadeTicket,
     Model,
     ModelList,
     Readiness,
 )
+from streamapi.api.tickets import TicketRequest
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def resources(schemas: Schemas) -> dict[str, Operation]:
         parts.SOCKETS,
         (),
         {"101": parts.switching()},
+        (parts.parameter("ticket"),),
         summary="Any task: WebSocket",
         description=parts.SOCKET,
     )
@@ -52,6 +55,7 @@ def resources(schemas: Schemas) -> dict[str, Operation]:
         "models.models": Operation("list_models", parts.CATALOGUE, (), {"200": models}),
         "models.model": Operation("get_model", parts.CATALOGUE, ("found",), {"200": model}),
         **_keys(),
+        "tickets.create": _ticket(),
         **_service(),
     }
 
@@ -65,7 +69,7 @@ def _generations(schemas: Schemas) -> dict[str, Operation]:
         tag,
         ("named", "resume"),
         {"200": events, "204": parts.ended()},
-        (parts.parameter("Last-Event-ID"), parts.parameter("after")),
+        tuple(map(parts.parameter, ("Last-Event-ID", "after", "ticket"))),
     )
     return {
         "generations.get": Operation("get_generation", tag, named, answer),
@@ -89,6 +93,12 @@ def _keys() -> dict[str, Operation]:
         "keys.list_keys": Operation("list_keys", tag, ("found",), listed, before),
         "keys.revoke": Operation("revoke_key", tag, ("found",), revoked),
     }
+
+
+def _ticket() -> Operation:
+    asked = {"content": {"application/json": {"schema": ref(TicketRequest)}}}
+    made = {"201": parts.json("The ticket, shown this once.", ref(MadeTicket))}
+    return Operation("create_ticket", parts.KEYS, ("body",), made, body={**asked, "required": True})
 
 
 def _service() -> dict[str, Operation]:

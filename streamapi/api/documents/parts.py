@@ -59,6 +59,11 @@ PARAMETERS: dict[str, Schema] = {
         "generation's own address its number will do. Starts nothing.",
         "schema": TEXT,
     },
+    "ticket": {
+        "in": "query",
+        "description": "Stands for a key, where a page cannot send headers: see `/v1/tickets`.",
+        "schema": {"type": "string", "pattern": "^tkt_"},
+    },
     "idempotency_key": {
         "in": "query",
         "description": "As `Idempotency-Key`: who loses the connection before the first event "

@@ -23,11 +23,13 @@ from streamapi.api.documents.shapes import (
     Key,
     KeyList,
     MadeKey,
+    MadeTicket,
     Model,
     ModelList,
     Readiness,
     StartData,
 )
+from streamapi.api.tickets import TicketRequest
 from streamapi.errors import Problem, every_error
 from streamapi.generation.event import EVENTS, Cancelled, Done, Failed, Start, Timings, Usage
 from streamapi.tasks.task import Task
@@ -36,7 +38,7 @@ Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
 SHAPES = (
     *(Answer, Accepted, DoneAnswer, StartData, Problem, Model, ModelList, Key, MadeKey, KeyList),
-    *(Alive, Readiness),
+    *(MadeTicket, Alive, Readiness),
 )
 ALWAYS_WHOLE = (Usage, Timings, Failed, Cancelled)
 """Structs whose defaults are for us: on the wire every field is there."""
@@ -59,7 +61,7 @@ class Schemas:
         taken = {*self.components, *(kind.__name__ for kind in self._answers.values())}
         self._models, found = _models(tasks.values(), taken)
         self.components |= struct_components(self._answers.values(), self._result) | found
-        self.components |= _asked(NewKey)
+        self.components |= _asked(NewKey) | _asked(TicketRequest)
         for kind in ALWAYS_WHOLE:
             schema = self.components[kind.__name__]
             schema["required"] = list(schema["properties"])

@@ -135,6 +135,15 @@ class KeyList(Struct, kw_only=True):
     has_more: bool
 
 
+class MadeTicket(Struct, kw_only=True):
+    """A ticket, shown this once. It is to be presented within `expires_in` seconds, as the
+    parameter `ticket` of its path."""
+
+    ticket: Annotated[str, Meta(pattern="^tkt_")]
+    path: str
+    expires_in: float
+
+
 class Alive(Struct, kw_only=True):
     """This process lives."""
 

@@ -1,0 +1,228 @@
+"""Tickets: what stands for a key in the address of an `EventSource` or a WebSocket."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+
+from streamapi.access import keys
+from streamapi.access.tickets import MemoryTickets
+from streamapi.emulator import Emulator
+from tests.api.wire import calls, follow, hear, http, parse, say, unique
+from tests.conftest import RedisServer, Running, bearer, running
+
+PATH = "/v1/text/stream"
+SHORT = "[[words:5]]"
+
+
+@pytest.fixture
+async def client(guarded: Running) -> AsyncIterator[httpx.AsyncClient]:
+    async with http(guarded.url) as client:
+        yield client
+
+
+async def ticket(server: Running, path: str = PATH, key: str = "", **headers: str) -> str:
+    """A new ticket."""
+    key = key or (await server.key("text"))[0]
+    async with http(server.url) as client:
+        answer = await client.post(
+            "/v1/tickets", json={"path": path}, headers={**bearer(key), **headers}
+        )
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["expires_in"] == 60
+    assert answer.headers["cache-control"] == "no-store"
+    return str(answer.json()["ticket"])
+
+
+def address(shown: str, prompt: str = "hello", **more: str) -> dict[str, str]:
+    return {"prompt": prompt, "ticket": shown, **more}
+
+
+async def test_a_ticket_opens_a_stream(guarded: Running, client: httpx.AsyncClient) -> None:
+    """Without a header, as an `EventSource` asks."""
+    answer = await client.get(PATH, params=address(await ticket(guarded), unique(SHORT)))
+    assert answer.status_code == 200
+    assert parse(answer.content)[-1].type == "done"
+
+
+async def test_presented_again_it_joins_what_it_began(
+    guarded: Running, emulator: Emulator, client: httpx.AsyncClient
+) -> None:
+    """At once, many times, and after the end: one generation, one call."""
+    shown, prompt = await ticket(guarded), unique(SHORT)
+    params = address(shown, prompt)
+    answers = await asyncio.gather(*(client.get(PATH, params=params) for _ in range(5)))
+    answers.append(await client.get(PATH, params=params))
+    assert {answer.content for answer in answers} == {answers[0].content}
+    assert len({answer.headers["generation-id"] for answer in answers}) == 1
+    assert len(await calls(emulator, prompt)) == 1
+
+
+async def test_it_cannot_begin_another(guarded: Running, client: httpx.AsyncClient) -> None:
+    """Another request under the same ticket is refused."""
+    shown = await ticket(guarded)
+    assert (await client.get(PATH, params=address(shown, unique(SHORT)))).status_code == 200
+    answer = await client.get(PATH, params=address(shown, unique(SHORT)))
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_not_even_when_the_first_was_cancelled(
+    guarded: Running, emulator: Emulator, client: httpx.AsyncClient
+) -> None:
+    """An idempotency key tries again after a failure; a ticket has had its generation."""
+    key, _ = await guarded.key("text")
+    shown, prompt = await ticket(guarded, key=key), unique("[[fault:hang_after_text after=1]]")
+    async with client.stream("GET", PATH, params=address(shown, prompt)) as answer:
+        generation = answer.headers["generation-id"]
+        await client.post(f"/v1/generations/{generation}/cancel", headers=bearer(key))
+        await answer.aread()
+    again = await client.get(PATH, params=address(shown, prompt))
+    assert again.headers["generation-id"] == generation
+    assert parse(again.content)[-1].type == "cancelled"
+    assert len(await calls(emulator, prompt)) == 1
+
+
+async def test_it_resumes_by_the_same_address(guarded: Running, client: httpx.AsyncClient) -> None:
+    """What an `EventSource` does by itself: the same address, and the last id."""
+    params = address(await ticket(guarded), unique(SHORT))
+    events = parse((await client.get(PATH, params=params)).content)
+    headers = {"Last-Event-ID": str(events[1].id)}
+    rest = await client.get(PATH, params=params, headers=headers)
+    assert parse(rest.content) == events[2:]
+
+
+async def test_a_socket_takes_one(guarded: Running, emulator: Emulator) -> None:
+    """In the address of the handshake; its `start` is the ticket's generation."""
+    shown, prompt = await ticket(guarded, "/v1/ws"), unique(SHORT)
+    generations = []
+    for _ in range(2):
+        async with websockets.connect(f"{guarded.ws}/v1/ws?ticket={shown}") as socket:
+            await say(socket, "start", task="text", request={"prompt": prompt})
+            events = await follow(socket)
+            assert events[-1].type == "done"
+            generations.append(events[-1].data["id"])
+            await say(socket, "start", task="text", request={"prompt": unique(SHORT)})
+            assert (await hear(socket))["problem"]["code"] == "idempotency_key_reused"
+    assert generations[0] == generations[1]
+    assert len(await calls(emulator, prompt)) == 1
+
+
+async def test_it_is_for_one_path(guarded: Running, client: httpx.AsyncClient) -> None:
+    """Elsewhere it is refused: by 403 where tickets are taken, by 401 where they are not."""
+    shown = await ticket(guarded)
+    other = await client.get("/v1/code/stream", params=address(shown))
+    assert (other.status_code, other.json()["code"]) == (403, "forbidden")
+    for method, path in (("POST", "/v1/text"), ("GET", "/v1/models"), ("POST", "/v1/tickets")):
+        answer = await client.request(method, path, params={"ticket": shown})
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), path
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(f"{guarded.ws}/v1/ws?ticket={shown}")
+    assert refused.value.response.status_code == 403
+
+
+async def test_it_is_for_one_page(emulator: Emulator, database_url: str) -> None:
+    """What a page got, another page cannot use, though both may ask."""
+    pages = "https://one.example,https://two.example"
+    settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
+    async with running(emulator, cors_origins=pages, **settings) as server:
+        one, two = ({"Origin": origin} for origin in pages.split(","))
+        shown = await ticket(server, **one)
+        async with http(server.url) as client:
+            stolen = await client.get(PATH, params=address(shown), headers=two)
+            assert (stolen.status_code, stolen.json()["code"]) == (403, "origin_not_allowed")
+            own = await client.get(PATH, params=address(shown), headers=one)
+            assert own.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["", "tkt_", "tkt_" + "a" * 32, "x" * 5000, "\x00", "ümlaut", "' OR 1=1 --", keys.make()],
+)
+async def test_what_is_no_ticket_is_401(client: httpx.AsyncClient, shown: str) -> None:
+    """Made up, malformed, hostile; a key most of all."""
+    answer = await client.get(PATH, params=address(shown))
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    if len(shown) > 4:
+        assert shown not in answer.text
+
+
+async def test_its_minute_ends(guarded: Running, client: httpx.AsyncClient) -> None:
+    """Unpresented it dies after a minute; one that has begun lives as long as its generation."""
+    now = [0.0]
+    guarded.parts.tickets = MemoryTickets(lambda: now[0])
+    used, unused = await ticket(guarded), await ticket(guarded)
+    params = address(used, unique(SHORT))
+    assert (await client.get(PATH, params=params)).status_code == 200
+    now[0] = 61.0
+    assert (await client.get(PATH, params=params)).status_code == 200
+    answer = await client.get(PATH, params=address(unused))
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_it_dies_with_its_key(guarded: Running, client: httpx.AsyncClient) -> None:
+    """A ticket is as good as the key that asked for it."""
+    key, key_id = await guarded.key("text")
+    shown = await ticket(guarded, key=key)
+    admin, _ = await guarded.key("admin")
+    await client.delete(f"/v1/keys/{key_id}", headers=bearer(admin))
+    answer = await client.get(PATH, params=address(shown))
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_it_is_no_more_than_its_key(guarded: Running, client: httpx.AsyncClient) -> None:
+    """No ticket for a task that the key is not for, nor for what takes none."""
+    key, _ = await guarded.key("text")
+    answer = await client.post("/v1/tickets", json={"path": "/v1/code/stream"}, headers=bearer(key))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    for path in ("/v1/text", "/v1/keys", "/nowhere", "", "/v1/text/stream?prompt=a", "//", "\x00"):
+        answer = await client.post("/v1/tickets", json={"path": path}, headers=bearer(key))
+        assert answer.status_code == 422, path
+        assert answer.json()["errors"][0]["pointer"] == "/path"
+
+
+async def test_too_many_bad_ones_are_limited(emulator: Emulator, database_url: str) -> None:
+    """Guessing is counted by address, before anything is looked up."""
+    settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
+    async with (
+        running(emulator, failures_per_minute=3, **settings) as server,
+        http(server.url) as client,
+    ):
+        codes = [(await client.get(PATH, params=address(f"tkt_{n}"))).status_code for n in range(4)]
+    assert codes == [401, 401, 401, 429]
+
+
+async def test_two_processes_share_tickets(
+    emulator: Emulator, redis_server: RedisServer, database_url: str
+) -> None:
+    """Got from one and presented at the other, where it joins; Redis has only its digest."""
+    settings: dict[str, Any] = {
+        "auth": "keys",
+        "database_url": database_url,
+        "redis_url": redis_server.url,
+    }
+    prompt = unique(SHORT)
+    async with running(emulator, **settings) as one, running(emulator, **settings) as two:
+        shown = await ticket(one)
+        answers = []
+        for server in (two, one, two):
+            async with http(server.url) as client:
+                answers.append(await client.get(PATH, params=address(shown, prompt)))
+        found = json.dumps([str(key) for key in redis_server.ask("KEYS", "*")])
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.headers["generation-id"] for answer in answers}) == 1
+    assert len(await calls(emulator, prompt)) == 1
+    assert "ticket:" in found
+    assert shown not in found
+
+
+async def test_an_open_server_has_tickets_too(server: Running) -> None:
+    """A page need not know whether there are keys."""
+    async with http(server.url) as client:
+        made = await client.post("/v1/tickets", json={"path": PATH})
+        params = address(made.json()["ticket"], unique(SHORT))
+        assert (await client.get(PATH, params=params)).status_code == 200
+        assert (await client.get(PATH, params=address("tkt_no"))).status_code == 401
