@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.client import handshake, http
 from bench.measures import Scale, Subject, cpu_per_event, idle, load, once, subject
+from bench.mirror import mirror
 from bench.proc import descriptors, pss_kb
 from bench.systems import STREAMAPI, Place, streamapi_env
 
@@ -115,5 +116,5 @@ def _streamapi(upstream: Upstream, **settings: str) -> AbstractContextManager[Su
 
 
 BESIDES = {"websocket": websocket, "readers": readers}
-ALONE = {"replay": replay, "cycles": cycles}
+ALONE = {"replay": replay, "mirror": mirror, "cycles": cycles}
 """Those that need a server of their own; `cycles` once, for it takes long."""

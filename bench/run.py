@@ -25,7 +25,7 @@ from bench.rig import free_port
 from bench.systems import DIRECT, ROOT, SYSTEMS, System
 
 Rounds = dict[str, list[dict[str, Any]]]
-EVERY_THIRD_ROUND = ("sustained", "readers", "replay")
+EVERY_THIRD_ROUND = ("sustained", "readers", "replay", "mirror")
 """What takes long."""
 
 NOT_DIRECT = ("idle", "saturated", "request", "sustained")

@@ -34,7 +34,21 @@ def targets(told: Told) -> list[dict[str, str]]:
             over_rounds(lambda r: r["replay"]["p99"] * 1000, max),
         ),
     ]
+    rows += _mirror(rounds)
     return [row for row in (*rows, *_sustained(rounds), *_cycles(rounds)) if row]
+
+
+def _mirror(rounds: Sequence[Told]) -> list[dict[str, str]]:
+    """The tick is the server's default, 50 ms."""
+    told = next((one["mirror"] for one in rounds if "mirror" in one), None)
+    if told is None:
+        return []
+    first = f"{told['plain_ms']:.2f} and {told['mirrored_ms']:.2f}"
+    title = "time to first token without and with a Redis, p50, ms"
+    return [
+        _most("CPU per event added by a Redis, mirrored every 50 ms, us", 25, told["added_us"]),
+        {"title": title, "bound": "", "found": first, "verdict": ""},
+    ]
 
 
 def _sustained(rounds: Sequence[Told]) -> list[dict[str, str]]:
