@@ -8,8 +8,6 @@ Times are in microseconds since a moment of this age: a number of Lua's then hol
 one. What is allowed by rounding is less than a hundredth of one request.
 """
 
-import hashlib
-
 from streamapi.generation.redis_scripts import Script
 
 _COMMON = """
@@ -32,8 +30,7 @@ local function arrival_of(id) return math.max(tonumber(call('GET', rate(id)) or 
 
 
 def _script(body: str, common: str = _COMMON) -> Script:
-    text = common + body
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script.of(common + body)
 
 
 TAKE = _script("""

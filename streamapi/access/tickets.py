@@ -84,8 +84,7 @@ class MemoryTickets:
 
 
 def _script(body: str) -> Script:
-    text = "local name = ARGV[1] .. 'ticket:' .. ARGV[3]\n" + body
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script.of("local name = ARGV[1] .. 'ticket:' .. ARGV[3]\n" + body)
 
 
 PUT = _script("return redis.call('SET', name, ARGV[4], 'PX', ARGV[5])")

@@ -27,6 +27,11 @@ class Script(msgspec.Struct, frozen=True):
     text: str
     sha: str
 
+    @classmethod
+    def of(cls, text: str) -> "Script":
+        """The script with this text."""
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
 
 _COMMON = """
 local prefix, me = ARGV[1], ARGV[2]
@@ -60,8 +65,7 @@ end
 
 
 def _script(body: str) -> Script:
-    text = _COMMON + body
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script.of(_COMMON + body)
 
 
 APPEND = _script("""
