@@ -529,7 +529,7 @@ async def test_while_the_database_is_away(emulator: Emulator, database_url: str)
 
     def rename(old: str, new: str) -> None:
         path = database_url.removeprefix("sqlite:///")
-        with contextlib.closing(sqlite3.connect(path, 20, isolation_level=None)) as file:
+        with contextlib.closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as file:
             file.execute("BEGIN EXCLUSIVE")  # waits for whoever is just looking
             file.execute(f"ALTER TABLE {old} RENAME TO {new}")
             file.execute("COMMIT")
