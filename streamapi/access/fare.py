@@ -30,6 +30,8 @@ UNASKED = ("upstream_unavailable", "upstream_rejected", "context_too_long", "ove
 class Fare:
     """A `Toll`. `states` is what the caller is told of its limits."""
 
+    __slots__ = ("_limits", "_prompt", "_since", "_taken", "_tokens", "_wants", "states")
+
     def __init__(self, limits: Limits, settings: Settings, caller: Caller, ask: Ask) -> None:
         self._limits = limits
         self._prompt = prompt_tokens(ask.prompt)

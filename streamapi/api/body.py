@@ -37,6 +37,11 @@ MAX_ERRORS = 50
 R = TypeVar("R", bound=BaseModel)
 
 
+_READ = asyncio.Event()
+_READ.set()
+"""What all bodies that were read share: an event of their own each would be a kilobyte."""
+
+
 class LingeringBody(Body):
     """A body that is too large is received a while longer, and thrown away: a connection that is
     closed on unread bytes is reset, and the client never sees why (RFC 9112, section 9.6)."""
@@ -44,7 +49,8 @@ class LingeringBody(Body):
     def __init__(self, expected: int | None, bound: int | None) -> None:
         super().__init__(expected, bound)
         self._thrown_away = 0
-        self._over = asyncio.Event()
+        self._ended = False
+        self._over: asyncio.Event | None = None  # made when someone waits: few bodies linger
 
     def append(self, data: bytes) -> None:
         if self._must_raise is None:
@@ -52,10 +58,20 @@ class LingeringBody(Body):
             return
         self._thrown_away += len(data)
         if not data or self._thrown_away > LINGER_BYTES:
-            self._over.set()
+            self._ended = True
+            if self._over is not None:
+                self._over.set()
+
+    def clear(self) -> None:
+        """It was read: a stream may go on for minutes, and keeps nothing of it."""
+        super().clear()
+        self._complete = self._has_data = _READ
 
     async def linger(self) -> None:
         """Wait until the client has sent what it wanted to, within bounds."""
+        if self._ended:
+            return
+        self._over = asyncio.Event()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), LINGER_SECONDS)
 
