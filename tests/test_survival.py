@@ -37,6 +37,9 @@ class Rig:
             "GEMINI_BASE_URL": emulator.url,
             "REDIS_URL": redis.url,
             "RATE_LIMIT": "off",
+            "MAX_STREAMS": "0",
+            "TOKENS_PER_MINUTE": "0",
+            "UPSTREAM_CALLS": "5000",
             "LOG_LEVEL": "error",
         }
         self._stack = stack
