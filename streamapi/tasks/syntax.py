@@ -5,6 +5,7 @@ text that can take long, so a parse is given up after `PARSE_SECONDS`.
 """
 
 import importlib
+import re
 import time
 from functools import cache
 
@@ -45,6 +46,7 @@ ALIASES = {
     "ts": "typescript",
     "zsh": "bash",
 }
+BEYOND_LATIN_1 = re.compile("[^\x00-\xff]")
 
 
 class Syntax(msgspec.Struct, frozen=True):
@@ -66,6 +68,10 @@ def check(code: str, language: str | None) -> Syntax | None:
     name = language_name(language or "")
     if name not in GRAMMARS:
         return None
+    if name == "bash":
+        # Its scanner hands any character behind a "{" to C's isdigit, which looks it up in a table
+        # without bounds: U+F0000 there ended the process. To bash they are all parts of words.
+        code = BEYOND_LATIN_1.sub("ÿ", code)
     source = code.encode()
     give_up = time.monotonic() + PARSE_SECONDS
     parser = Parser(_language(name))

@@ -1,5 +1,7 @@
 """Syntax verdicts, for every grammar that is at hand."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -107,6 +109,26 @@ def test_hostile_code_is_judged_or_given_up_in_time(language: str, code: str) ->
     began = time.monotonic()
     check(code, language)
     assert time.monotonic() - began < 0.5
+
+
+NO_CRASH = """
+from streamapi.tasks.syntax import GRAMMARS, check
+for language in GRAMMARS:
+    for point in (*range(0x100, 0xd800, 97), *range(0xe000, 0x110000, 97)):
+        check("{" + chr(point), language)
+"""
+
+
+def test_no_character_crashes_a_grammar() -> None:
+    """In a process of its own, as a crash ends it: bash's scanner did so on `{` and U+F0000."""
+    done = subprocess.run([sys.executable, "-c", NO_CRASH], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bash_may_hold_any_character() -> None:
+    """Text beyond Latin-1 is part of a word, and counts as one character."""
+    assert check('echo "中文 😀" {😀,中}\n', "bash") == Syntax(True)
+    assert check("echo 中文 😀 \U000f0000 )\n", "bash") == check("echo aa a a )\n", "bash")
 
 
 @given(code=st.text(max_size=200), language=st.sampled_from(sorted(GRAMMARS)))
