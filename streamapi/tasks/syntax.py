@@ -6,11 +6,12 @@ text that can take long, so a parse is given up after `PARSE_SECONDS`.
 
 import importlib
 import re
+import threading
 import time
 from functools import cache
 
 import msgspec
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Language, Node, Parser, Tree
 
 PARSE_SECONDS = 0.05
 
@@ -73,14 +74,8 @@ def check(code: str, language: str | None) -> Syntax | None:
         # without bounds: U+F0000 there ended the process. To bash they are all parts of words.
         code = BEYOND_LATIN_1.sub("ÿ", code)
     source = code.encode()
-    give_up = time.monotonic() + PARSE_SECONDS
-    parser = Parser(_language(name))
-    try:
-        tree = parser.parse(
-            lambda offset, _: source[offset : offset + 65_536],
-            progress_callback=lambda *_: time.monotonic() > give_up,
-        )
-    except ValueError:
+    tree = _parse(source, _language(name))
+    if tree is None:
         return None
     error = _first_error(tree.root_node)
     if error is None:
@@ -89,6 +84,28 @@ def check(code: str, language: str | None) -> Syntax | None:
     line_start = source.rfind(b"\n", 0, error.start_byte) + 1
     before = source[line_start : line_start + column].decode(errors="replace")
     return Syntax(False, row + 1, len(before) + 1)
+
+
+def _parse(source: bytes, language: Language) -> Tree | None:
+    """The tree; None when it took too long. Only a parse that reads by a callback can be given up,
+    and the binding never lets go of what that returns: so it is always the same buffer."""
+
+    def read(offset: int, _: object) -> bytearray:
+        _chunk[:] = source[offset : offset + 65_536]
+        return _chunk
+
+    with _one_parse:
+        give_up = time.monotonic() + PARSE_SECONDS
+        try:
+            return Parser(language).parse(
+                read, progress_callback=lambda *_: time.monotonic() > give_up
+            )
+        except ValueError:
+            return None
+
+
+_chunk = bytearray()
+_one_parse = threading.Lock()
 
 
 @cache

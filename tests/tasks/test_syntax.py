@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -129,6 +130,19 @@ def test_bash_may_hold_any_character() -> None:
     """Text beyond Latin-1 is part of a word, and counts as one character."""
     assert check('echo "中文 😀" {😀,中}\n', "bash") == Syntax(True)
     assert check("echo 中文 😀 \U000f0000 )\n", "bash") == check("echo aa a a )\n", "bash")
+
+
+def test_code_that_was_checked_is_let_go() -> None:
+    """What the parser read is freed: a server that checks code all day does not grow."""
+    code = "a = 1\n" * 2_000
+    check(code, "python")
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            check(code, "python")
+        assert tracemalloc.get_traced_memory()[0] < len(code)
+    finally:
+        tracemalloc.stop()
 
 
 @given(code=st.text(max_size=200), language=st.sampled_from(sorted(GRAMMARS)))
