@@ -187,14 +187,17 @@ class Producer:
         """The hot loop: chunks in, their events out, nothing else."""
         now, idle = asyncio.get_running_loop().time, self._patience.idle
         end = now() + self._began + self._patience.total - time.monotonic()
-        wait = idle if attempt.finish is None else AFTER_FINISH
+
+        def until() -> float:
+            return min(now() + (idle if attempt.finish is None else AFTER_FINISH), end)
+
         try:
-            async with Deadline(min(wait, end - now())) as deadline:
+            async with Deadline(until() - now()) as deadline:
                 await self._say(attempt, attempt.rest)
+                deadline.move(until())
                 async for chunks in attempt.stream:
                     await self._say(attempt, chunks)
-                    wait = idle if attempt.finish is None else AFTER_FINISH
-                    deadline.move(min(now() + wait, end))
+                    deadline.move(until())
         except TimeoutError:
             if attempt.finish is None:
                 raise UpstreamTimeout(OVERDUE if now() >= end else SILENT) from None
