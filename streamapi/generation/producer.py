@@ -269,10 +269,10 @@ class Producer:
             await self._take_turn(attempt, ask.who, model.name, budget, number)
             async with Deadline(min(self._patience.attempt, budget - time.monotonic())):
                 await attempt.open()
-        except TimeoutError:
-            raise UpstreamTimeout("The model had not begun its answer in time.") from None
-        except BaseException:
+        except BaseException as error:
             await attempt.aclose()
+            if isinstance(error, TimeoutError):
+                raise UpstreamTimeout("The model had not begun its answer in time.") from None
             raise
         return attempt
 

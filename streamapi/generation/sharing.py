@@ -84,10 +84,14 @@ class Sharing:
         self, name: str, mine: Generation, begin: Begin, ttl: float, replaces: str | None
     ) -> Generation | None:
         winner = await self._logs.claimed(name)
-        if winner in (None, replaces):
+        while winner != mine.id:
+            if winner not in (None, replaces):
+                if found := await self._logs.find(winner):
+                    return found
+                replaces = winner  # that one was forgotten, so its name is free
             await begin()  # append first, then claim: a name never points at a log without start
             winner = await self._logs.claim(name, mine.id, ttl, replaces)
-        return None if winner == mine.id else await self._logs.find(winner)
+        return None
 
     async def _ending(self, generation: Generation, own: bool) -> Event | None:
         """The ending of a generation's log, or (`own`) the generation's; None while it runs."""

@@ -274,7 +274,10 @@ async def test_nobody_waits_between_attempts_with_a_call_in_hand() -> None:
 async def test_a_call_is_let_go_of_however_it_ends() -> None:
     """An answer, a failure, a fallback, a bug, a stop: nothing is held afterwards."""
     turns = AllTurns(TurnBounds(calls=2))
-    for script in ([*say("a"), END], [*say("a"), AWAY], [RuntimeError("a bug")], [AWAY]):
+    for script in (
+        [*say("a"), END], [*say("a"), AWAY], [RuntimeError("a bug")], [AWAY], [Pause()],
+        [*say("a"), Pause()],
+    ):  # fmt: skip
         produced = await Produced(Scripted(script), Scripted([END], name="b"), turns=turns).begin()
         await produced.task
     for script in ([Pause()], [*say("a"), Pause()]):
