@@ -5,7 +5,6 @@ nothing reads the environment after that. Times are in seconds, fractions allowe
 that would be unsafe do not start.
 """
 
-import ipaddress
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -251,17 +250,12 @@ class Settings(BaseSettings):
     @property
     def host(self) -> str:
         """The address part of `bind`, without brackets."""
-        return self.bind.rpartition(":")[0].strip("[]") or "0.0.0.0"  # noqa: S104
+        return values.host_of(self.bind)
 
     @property
     def on_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return values.is_loopback(self.host)
 
 
 class UnsafeSettings(Exception):

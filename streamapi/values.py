@@ -1,6 +1,8 @@
 """What a setting may be: kinds of values, each with its check, and a sentence for what is wrong."""
 
+import ipaddress
 import re
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -63,3 +65,17 @@ def rate(text: str, name: str) -> tuple[int, float] | None:
     if not found or int(found[1]) < 1:
         raise ValueError(f"{name} must be such as 120/minute, or off")
     return int(found[1]), _PERIODS[found[2]]
+
+
+def host_of(bind: str) -> str:
+    """The address part of what is bound, without brackets."""
+    return bind.rpartition(":")[0].strip("[]") or "0.0.0.0"  # noqa: S104
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(name: str) -> bool:
+    """Whether this address, or name, is this machine's own."""
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

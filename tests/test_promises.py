@@ -40,6 +40,7 @@ BELOW_API = {
     "settings",
     "tasks",
     "telemetry",
+    "values",
 }
 MAY_IMPORT = {
     "errors": set(),

@@ -5,13 +5,14 @@ allowed origin. Sockets are looked at as requests are: browsers do not hold them
 server must (RFC 6455, section 10.2); quart-cors would refuse every program that opens one.
 """
 
-import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from werkzeug.datastructures import Headers
 
 from streamapi.errors import OriginNotAllowed
 from streamapi.settings import Settings
+from streamapi.values import host_of, is_loopback
 
 
 def check(settings: Settings, headers: Headers) -> None:
@@ -30,17 +31,18 @@ def check(settings: Settings, headers: Headers) -> None:
 def _check_host(settings: Settings, host: str) -> None:
     """A page can give its own name the address of this machine (DNS rebinding), and is then of
     the same origin. On loopback only loopback's names are ours, unless the settings say more."""
-    name = urlsplit(f"//{host}").hostname or ""
-    allowed = settings.allowed_hosts
-    if "*" in allowed or name in allowed or (not allowed and not settings.on_loopback):
-        return
-    if settings.on_loopback and (name in ("", "localhost") or _is_loopback(name)):
-        return
-    raise OriginNotAllowed("This server does not answer to this Host; see STREAMAPI_ALLOWED_HOSTS.")
+    if not _is_ours(host, settings.allowed_hosts, settings.bind):
+        text = "This server does not answer to this Host; see STREAMAPI_ALLOWED_HOSTS."
+        raise OriginNotAllowed(text)
 
 
-def _is_loopback(name: str) -> bool:
+@lru_cache(maxsize=256)
+def _is_ours(host: str, allowed: tuple[str, ...], bind: str) -> bool:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
+    on_loopback = is_loopback(host_of(bind))
+    if "*" in allowed or name in allowed or (not allowed and not on_loopback):
+        return True
+    return on_loopback and (name == "" or is_loopback(name))

@@ -6,7 +6,6 @@ Without keys everybody is the same caller, as long as they are on this machine: 
 know what a server binds, but it sees where each request arrived.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from streamapi.api import limits
 from streamapi.api.services import Services, caller, services
 from streamapi.errors import Forbidden, OriginNotAllowed, Unauthenticated
 from streamapi.generation.ask import Caller
+from streamapi.values import is_loopback
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -143,11 +143,7 @@ def _refuse_address(connection: Request | Websocket) -> None:
 
 def _check_local(connection: Request | Websocket) -> None:
     arrived = (connection.scope.get("server") or ("localhost",))[0]  # none: a Unix socket
-    try:
-        local = arrived == "localhost" or ipaddress.ip_address(arrived).is_loopback
-    except ValueError:
-        local = True  # the path of a Unix socket
-    if not local:
+    if not is_loopback(arrived) and "/" not in arrived:  # the path of a Unix socket is ours
         raise Unauthenticated(
             "This server asks for no keys, so it serves its own machine only: set STREAMAPI_AUTH."
         )

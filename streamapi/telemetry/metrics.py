@@ -32,6 +32,7 @@ class Metrics:
             ("task", "direction"),
             registry=self.registry,
         )
+        self._counters: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
         ProcessCollector(registry=self.registry)
 
     def read(self, running: Callable[[], int], store_up: Callable[[], bool]) -> None:
@@ -42,9 +43,16 @@ class Metrics:
     def ended(self, task: str, ending: Ending) -> None:
         """A log has ended."""
         how = ending.problem.code if isinstance(ending, Failed) else ending.type
-        self._generations.labels(task, how).inc()
-        self._tokens.labels(task, "input").inc(ending.usage.input_tokens)
-        self._tokens.labels(task, "output").inc(ending.usage.output_tokens)
+        counters = self._counters.get((task, how))
+        if counters is None:
+            counters = self._counters[task, how] = (
+                self._generations.labels(task, how),
+                self._tokens.labels(task, "input"),
+                self._tokens.labels(task, "output"),
+            )
+        counters[0].inc()
+        counters[1].inc(ending.usage.input_tokens)
+        counters[2].inc(ending.usage.output_tokens)
 
     def text(self) -> bytes:
         """All of them, as they are now."""

@@ -530,7 +530,7 @@ async def test_while_the_database_is_away(emulator: Emulator, database_url: str)
     def rename(old: str, new: str) -> None:
         path = database_url.removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as file:
-            file.execute("BEGIN EXCLUSIVE")  # waits for whoever is just looking
+            file.execute("BEGIN EXCLUSIVE")  # waits for who is writing: so not on the loop
             file.execute(f"ALTER TABLE {old} RENAME TO {new}")
             file.execute("COMMIT")
 
@@ -540,7 +540,7 @@ async def test_while_the_database_is_away(emulator: Emulator, database_url: str)
         other, _ = await server.key()
         stream = asyncio.create_task(reading(client, known, unique("[[words:60]] [[pace:0.02]]")))
         assert (await client.get("/v1/models", headers=bearer(known))).is_success
-        rename("keys", "gone")
+        await asyncio.to_thread(rename, "keys", "gone")
         assert (await stream)[-1].type == "done"
         assert (await client.get("/v1/models", headers=bearer(known))).is_success
         for unknown in (other, keys.make()):
@@ -551,7 +551,7 @@ async def test_while_the_database_is_away(emulator: Emulator, database_url: str)
                 await say(socket, "auth", token=unknown)
                 assert [message async for message in _until_closed(socket)] == []
                 assert socket.close_code == 1013
-        rename("gone", "keys")
+        await asyncio.to_thread(rename, "gone", "keys")
         async with asyncio.timeout(5):
             while not (await client.get("/v1/models", headers=bearer(other))).is_success:
                 await asyncio.sleep(0.05)
