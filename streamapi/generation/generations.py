@@ -24,10 +24,10 @@ from streamapi.errors import (
     StreamapiError,
 )
 from streamapi.generation.ask import Ask, Caller
-from streamapi.generation.event import Ending, Event, Failed, Start
+from streamapi.generation.event import Ending, Event, Failed
 from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Logs, Tail
 from streamapi.generation.producer import Patience, Producer
-from streamapi.generation.sharing import Begin, Sharing
+from streamapi.generation.sharing import Begin, OwnLog, Sharing
 from streamapi.generation.toll import FREE, Toll
 from streamapi.generation.turns import AllTurns
 
@@ -84,34 +84,35 @@ class Generations:
         Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the toll raises."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
-        mine, begun = _generation(caller, ask), False
-
-        async def begin() -> None:
-            nonlocal begun
-            if not begun:
-                await self._logs.append(mine.log, 1, [Start(ask.task, mine.created)])
-                begun = True
-                await self._logs.hold(mine)
-
+        mine = _generation(caller, ask)
+        own = OwnLog(self._logs, mine)
         try:
-            earlier = await self._asked_before(ask, mine, begin)
+            earlier = await self._asked_before(ask, mine, own.hold)
             if earlier is None:
-                await begin()
+                await own.open()
                 await toll.pay()
         except BaseException as error:
-            if begun:
+            if own.opened:
                 await self._give_up(mine, ask, error)
             raise
         if earlier is not None:
-            if begun and earlier.id != mine.id:
+            if own.opened and earlier.id != mine.id:
                 await self._logs.forget(mine)
             return earlier
+        self._produce(caller, ask, mine, toll)
+        try:
+            await own.hold()  # the model is asked while others are told
+        except BaseException:
+            self._let_go(mine)
+            raise
+        return mine
+
+    def _produce(self, caller: Caller, ask: Ask, mine: Generation, toll: Toll) -> None:
         ended = partial(self._settle, toll, ask.task)
         producer = Producer(self._logs, mine.log, ask, self._patience, self._turns, ended)
         task = producer.start()
         self._producing[task] = Running(producer, mine, caller.key)
         task.add_done_callback(self._producing.pop)
-        return mine
 
     def _settle(self, toll: Toll, task: str, ending: Ending) -> None:
         toll.settle(ending)

@@ -17,11 +17,37 @@ import msgspec
 
 from streamapi.errors import IdempotencyKeyReused
 from streamapi.generation.ask import Ask
-from streamapi.generation.event import Done, Event
+from streamapi.generation.event import Done, Event, Start
 from streamapi.generation.log import CacheStatus, Conflict, Generation, LogGone, Logs
 
 Begin = Callable[[], Awaitable[None]]
-"""Opens a generation's log, and holds it; the second time it does nothing."""
+"""Opens a generation's own log, and holds it (`OwnLog.hold`)."""
+
+
+class OwnLog:
+    """The log of a generation that begins one: opened once, and held once, by who needs it first.
+
+    A name must point at what is held. Who needs no name asks the model first: until it answers,
+    a store that is shared has long been told."""
+
+    def __init__(self, logs: Logs, mine: Generation) -> None:
+        self._logs = logs
+        self._mine = mine
+        self._held = False
+        self.opened = False
+
+    async def open(self) -> None:
+        """Append the start. Raises `Overloaded`."""
+        if not self.opened:
+            await self._logs.append(self._mine.log, 1, [Start(self._mine.task, self._mine.created)])
+            self.opened = True
+
+    async def hold(self) -> None:
+        """Open, and hold."""
+        await self.open()
+        if not self._held:
+            await self._logs.hold(self._mine)
+            self._held = True
 
 
 class Sharing:

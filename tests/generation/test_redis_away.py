@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from streamapi.errors import StoreUnavailable
+from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import Cancelled
+from streamapi.generation.generations import Generations
 from streamapi.generation.log import Generation, Stopped, Tail
 from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.redis_log import RedisLogs
+from streamapi.tasks.text import TextParser
 from tests.conftest import RedisServer, until
+from tests.generation.scripted import END, PROMPT, QUICK, Pause, Scripted, say
 from tests.generation.test_log_contract import DONE, hold_on, text
 from tests.generation.test_redis_races import eventually, following, held, lost, process, told
 
@@ -295,3 +299,22 @@ async def test_a_log_without_room_breaks_off_for_its_readers(server: RedisServer
             await reading
         await here.append(mine.log, 40, [DONE])
         assert (await here.tail(mine.log)).ended
+
+
+async def test_the_model_is_asked_while_others_are_told(server: RedisServer) -> None:
+    """A new generation is known everywhere before its caller hears of it; its model is asked
+    meanwhile. A caller who leaves just then leaves nothing running."""
+    async with process(server) as logs:
+        generations = Generations(logs, QUICK, grace=0.0)
+        model = Scripted([*say("a"), Pause(), END])
+        ask = Ask(task="text", model="m", models=[model], prompt=PROMPT, parser=TextParser)
+        server.freeze()
+        starting = asyncio.create_task(generations.start(Caller("me"), ask))
+        await until(lambda: model.open == 1, "the model is asked")
+        assert not starting.done()
+        starting.cancel()
+        server.thaw()
+        await until(lambda: (model.open, generations.running) == (0, 0), "nothing runs")
+        await asyncio.wait_for(generations.start(Caller("me"), ask), HEALED)
+        assert model.requests == 2
+        await generations.close(0)
