@@ -199,6 +199,11 @@ def first_token_among_128(it: Subject, scale: Scale) -> Any:
     return _times(loop(it, 128, 100, PACE, 2.0 + scale.ttft_seconds, ramp=2.0))
 
 
+def first_token_among_50(it: Subject, scale: Scale) -> Any:
+    """50 slots that ask again as soon as they have their answer: so some 25 requests a second."""
+    return _times(loop(it, 50, 100, PACE, 2.0 + scale.ttft_seconds, ramp=2.0))
+
+
 def first_token_of_128(it: Subject, scale: Scale) -> Any:
     """128 requests in the same moment."""
     return _times(once(it, 128, 25, 0.0))
