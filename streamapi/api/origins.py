@@ -24,7 +24,8 @@ def check(settings: Settings, headers: Headers) -> None:
         return
     if origin is not None and ("*" in settings.cors_origins or origin in settings.cors_origins):
         return
-    if origin is None or site is not None or urlsplit(origin).netloc != headers.get("Host"):
+    ours = [f"{scheme}://{headers.get('Host')}" for scheme in ("http", "https")]
+    if origin not in ours or site is not None:
         raise OriginNotAllowed("A page of this origin may not ask here.")
 
 
