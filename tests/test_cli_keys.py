@@ -71,6 +71,7 @@ def test_a_revoked_key_is_dead(capsys: Said) -> None:
         (("--owner", "a", "--expires", "soon"), "expires"),
         (("--owner", "a", "--expires", "2020-01-01"), "expires"),
         (("--owner", "a", "--expires", "99999999d"), "expires"),
+        (("--owner", "a", "--expires", "9999-12-31T23:59:59-14:00"), "expires"),
         (("--owner", "a", "--streams", "-1"), "streams"),
     ],
 )

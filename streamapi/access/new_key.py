@@ -1,7 +1,7 @@
 """What may be asked of a new key, by the command line and by `POST /v1/keys` alike."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -13,6 +13,9 @@ OTHER_SCOPES = ("batch", "usage", "webhooks", "admin")
 
 NOBODY = "anonymous"
 """The owner where no key is asked for; a key of this owner would see what such a server kept."""
+
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+"""When every key has died: in some zones the year 9999 has moments that no calendar can show."""
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Amount = Annotated[int | None, Field(ge=0, le=10**12)]
@@ -77,6 +80,8 @@ class NewKey(BaseModel):
             errors.append(FieldError("means nobody here", "/owner"))
         if self.expires is not None and self.expires.timestamp() <= now:
             errors.append(FieldError("lies in the past", "/expires"))
+        if self.expires is not None and self.expires >= LATEST:
+            errors.append(FieldError("lies beyond the year 9998; leave it out", "/expires"))
         if errors:
             wrong = ", ".join(error.pointer for error in errors[:3])
             raise InvalidRequest(f"Wrong: {wrong}.", errors=tuple(errors[:20]))

@@ -347,6 +347,8 @@ async def test_keys_come_by_pages(guarded: Running, client: httpx.AsyncClient) -
         ({"expires": 5}, "/expires"),
         ({"expires": "2020-01-01T00:00:00Z"}, "/expires"),
         ({"expires": "2100-01-01T00:00:00"}, "/expires"),
+        ({"expires": "9999-12-31T23:59:59-14:00"}, "/expires"),
+        ({"expires": "9999-12-31T23:59:59.999999Z"}, "/expires"),
         ({"limits": {"streams": -1}}, "/limits/streams"),
         ({"limits": {"streams": 10**30}}, "/limits/streams"),
         ({"limits": {"wishes": 3}}, "/limits/wishes"),
