@@ -88,9 +88,8 @@ class Keyring:
         return seen.caller
 
     def knows(self, shown: str) -> bool:
-        """Whether it can say whose key this is without asking the database."""
-        seen = self._known.get(keys.digest(shown))
-        return seen is not None and self._clock() < seen.at + self._ttl
+        """Whether this was a key when it was last looked up: who shows it does not guess."""
+        return keys.digest(shown) in self._known
 
     def forget(self, key: str) -> None:
         """A key was revoked: here it is dead at once, whatever a look-up under way may find."""

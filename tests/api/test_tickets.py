@@ -192,7 +192,27 @@ async def test_too_many_bad_ones_are_limited(emulator: Emulator, database_url: s
         http(server.url) as client,
     ):
         codes = [(await client.get(PATH, params=address(f"tkt_{n}"))).status_code for n in range(4)]
-    assert codes == [401, 401, 401, 429]
+        assert codes == [401, 401, 401, 429]
+        bad = await client.get("/v1/models", headers=bearer(keys.make()))
+        assert bad.status_code == 429
+
+
+async def test_who_guesses_shuts_nobody_out(emulator: Emulator, database_url: str) -> None:
+    """One address may be many people's: a key that was good before goes on, though it must be
+    looked up again."""
+    settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
+    async with (
+        running(emulator, failures_per_minute=3, key_ttl=0.001, **settings) as server,
+        http(server.url) as client,
+    ):
+        key, _ = await server.key("text")
+        good = (await client.get("/v1/models", headers=bearer(key))).status_code
+        bad = [
+            (await client.get("/v1/models", headers=bearer(keys.make()))).status_code
+            for _ in range(4)
+        ]
+        assert (good, bad) == (200, [401, 401, 401, 429])
+        assert (await client.get("/v1/models", headers=bearer(key))).status_code == 200
 
 
 async def test_two_processes_share_tickets(
