@@ -1,0 +1,134 @@
+"""Whoever leaves, at whatever moment: a request is cancelled at its first wait, its second, and so
+on, and each time nothing of it is left behind."""
+
+import asyncio
+import types
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+import pytest
+
+from streamapi.access.fare import Fare
+from streamapi.access.limits import MemoryLimits
+from streamapi.access.redis_limits import RedisLimits
+from streamapi.generation.ask import Ask, Caller
+from streamapi.generation.event import Ending, Event
+from streamapi.generation.generations import Generations
+from streamapi.generation.memory_log import MemoryLogs
+from streamapi.generation.producer import Patience
+from streamapi.generation.redis_log import RedisLogs
+from streamapi.generation.turns import AllTurns, TurnBounds
+from streamapi.settings import Settings
+from tests.api.wire import unique
+from tests.conftest import RedisServer, until
+from tests.generation.scripted import END, Pause, Scripted, say
+from tests.generation.test_generations import ask
+
+LONG = Patience(attempt=60.0, first_content=60.0, idle=60.0, total=60.0)
+SILENCE = 0.2
+"""Seconds after which nothing more comes: much more than everything before takes."""
+
+SETTINGS = Settings(max_streams=50)
+WAYS: dict[str, dict[str, Any]] = {
+    "alone": {},
+    "cancelling": {"on_disconnect": "cancel"},
+    "named": {"idempotency_key": "TAG", "digest": "d"},
+    "cacheable": {"cache": "use", "cache_key": "TAG"},
+    "both": {"cache": "use", "cache_key": "TAG", "idempotency_key": "TAG", "digest": "d"},
+}
+
+
+@types.coroutine
+def cut(work: Awaitable[Any], at: int, waits: list[int]) -> Generator[Any, Any, Any]:
+    """`work`, whose task is cancelled when it waits for the `at`th time."""
+    steps = work.__await__()
+    take: Callable[[], Any] = lambda: next(steps)  # noqa: E731
+    while True:
+        try:
+            wait = take()
+        except StopIteration as end:
+            return end.value
+        waits.append(at)
+        task = asyncio.current_task()
+        if len(waits) == at and task is not None:
+            task.cancel()
+        try:
+            yield wait
+            take = lambda: next(steps)  # noqa: E731
+        except BaseException as error:
+            take = lambda error=error: steps.throw(error)  # type: ignore[misc]  # noqa: E731
+
+
+class House:
+    """Generations with all that one of them takes: a slot, tokens, a turn."""
+
+    def __init__(self, logs: MemoryLogs | RedisLogs, limits: MemoryLimits | RedisLimits) -> None:
+        self._limits = limits
+        self._turns = AllTurns(TurnBounds(calls=2, queue=10, queue_per_key=5))
+        self._endings: list[Ending] = []
+        self._logs = logs
+        self._held = Generations(
+            logs, LONG, grace=0.0, turns=self._turns, ended=lambda _, it: self._endings.append(it)
+        )
+
+    async def ask(self, ask: Ask) -> list[Event]:
+        caller = Caller("me", key="key_mine")
+        fare = Fare(self._limits, SETTINGS, caller, ask)
+        generation = await self._held.start(caller, ask, fare)
+        return [entry.event async for batch in self._held.read(generation) for entry in batch]
+
+    @property
+    def empty(self) -> bool:
+        held = self._held
+        local = getattr(self._logs, "_local", self._logs)
+        slots = getattr(self._limits, "_held", None) or getattr(self._limits, "_slots", None)
+        return (
+            not (held.running or held._readers or held._graces or held._letting_go or slots)
+            and self._turns.of("scripted").idle
+            and all(kept.ended for kept in local._logs.values())
+        )
+
+
+async def leave(house: House, way: dict[str, Any], at: int) -> bool:
+    """Ask a model that does not end by itself, and leave at that wait, or when nothing more is to
+    come; whether it was at that wait."""
+    tag, model = unique(), Scripted([*say("a", "b"), Pause(), END])
+    asked = ask(model, **{k: tag if v == "TAG" else v for k, v in way.items()})
+    waits: list[int] = []
+
+    async def run() -> None:
+        await cut(house.ask(asked), at, waits)
+
+    task = asyncio.create_task(run())
+    await asyncio.wait({task}, timeout=SILENCE)
+    there = task.done()
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    await until(lambda: house.empty and not model.open, f"nothing is left (wait {at})")
+    return there
+
+
+async def every_moment(house: House, way: dict[str, Any]) -> int:
+    """Leave at each wait in turn, until none is left to leave at; how many there were."""
+    at = 1
+    while await leave(house, way, at):
+        at += 1
+    return at - 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_leaving_leaves_nothing(way: str) -> None:
+    """No reader, log, slot or turn, and no call to the model."""
+    assert await every_moment(House(MemoryLogs(), MemoryLimits()), WAYS[way]) >= 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nor_with_a_redis(redis_server: RedisServer, way: str) -> None:
+    """Where there is more to wait for."""
+    logs, limits = RedisLogs(redis_server.url, tick=0.01), RedisLimits(redis_server.url)
+    await logs.start()
+    await limits.start()
+    assert await every_moment(House(logs, limits), WAYS[way]) >= 3
+    await logs.aclose()
+    await limits.aclose()
