@@ -1,8 +1,9 @@
 """Keys in use: a key that dies takes with it what it began.
 
 A request is authenticated once, a stream or a socket then goes on for minutes. So each process
-looks from time to time which keys are behind what runs in it, asks the database for all of them
-at once, and ends what belongs to the dead: generations get their ending, readers are sent away.
+looks from time to time which keys are behind what runs in it, or could begin something without a
+look-up, asks the database for all of them at once, and ends what belongs to the dead: generations
+get their ending, readers are sent away.
 Where the database does not answer, nothing is ended: not to know is not to have been told.
 """
 
@@ -74,7 +75,7 @@ class Vigil:
 
     async def look(self) -> None:
         """End what belongs to dead keys. Raises `StoreUnavailable`."""
-        in_use = self._generations.keys | self._readers.keys()
+        in_use = self._generations.keys | self._readers.keys() | self._keyring.trusted
         waiting = iter(in_use)
         living: set[str] = set()
         while some := list(islice(waiting, AT_ONCE)):

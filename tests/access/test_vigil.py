@@ -52,6 +52,25 @@ async def test_readers_of_dead_keys_are_sent_away(
     assert not watch._readers
 
 
+async def test_a_key_that_died_elsewhere_begins_nothing_more(
+    records: Records, held: Generations
+) -> None:
+    """Though it was seen a moment ago, and nothing of its runs: what it began at the end of the
+    time for which it is remembered would outlive that time."""
+    ring = Keyring(records, 30.0, 300.0)
+    watch = Vigil(ring, held, 10.0)
+    dead, good = [await records.make() for _ in range(2)]
+    for shown, _ in (dead, good):
+        await ring.caller(shown)
+    await rows.revoke(records, dead[1].id, time.time())
+    await ring.caller(dead[0])
+    await watch.look()
+    with pytest.raises(Unauthenticated):
+        await ring.caller(dead[0])
+    assert (await ring.caller(good[0])).key == good[1].id
+    assert ring.trusted == {good[1].id}
+
+
 async def test_what_a_dead_key_began_ends(records: Records, held: Generations) -> None:
     """With an ending that says so; what another key began goes on."""
     ring = Keyring(records, 30.0, 300.0)
