@@ -77,7 +77,8 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    if not _with(lambda register: register.revoke(options.id)):
+    known = options.id.isascii() and _with(lambda register: register.revoke(options.id))
+    if not known:
         print(f"streamapi: there is no key {options.id!r}", file=sys.stderr)
         return 1
     ttl = read_settings().key_ttl

@@ -56,9 +56,10 @@ def test_a_revoked_key_is_dead(capsys: Said) -> None:
         assert code == 0
         assert "30 s" in err
     assert run(capsys, "list")[1].splitlines()[1].endswith("revoked")
-    code, _, err = run(capsys, "revoke", "key_x")
-    assert code == 1
-    assert "key_x" in err
+    for never in ("key_x", "key_\udcff"):  # a byte that is no UTF-8, as a shell hands it on
+        code, _, err = run(capsys, "revoke", never)
+        assert code == 1
+        assert repr(never) in err
 
 
 @pytest.mark.parametrize(

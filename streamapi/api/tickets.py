@@ -22,6 +22,7 @@ class TicketRequest(BaseModel):
     path: str = Field(
         description="The path where it will be presented: of a stream by GET, or of a WebSocket.",
         max_length=500,
+        pattern="^/[^/]",  # the router forgives a slash too many, or too few
         examples=["/v1/text/stream"],
     )
 
