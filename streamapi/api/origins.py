@@ -14,12 +14,18 @@ from streamapi.errors import OriginNotAllowed
 from streamapi.settings import Settings
 from streamapi.values import host_of, is_loopback
 
+ASKING = ("empty", "document", "websocket")
+"""Destinations of a browser's requests that are made to be answered: by `fetch`, `EventSource` and
+`WebSocket`, and by whoever types an address. All others are parts that a page embeds."""
+
 
 def check(settings: Settings, headers: Headers) -> None:
     """Raise `OriginNotAllowed` for a page of another site, or for a name that is not ours."""
     _check_host(settings, headers.get("Host", ""))
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
-    # An image tag of another site sends no Origin, but the site (W3C Fetch Metadata).
+    # An image tag sends no Origin, but for what and from which site (W3C Fetch Metadata).
+    if headers.get("Sec-Fetch-Dest", "empty") not in ASKING:
+        raise OriginNotAllowed("What a page embeds may not ask here.")
     if site in ("same-origin", "none") or (origin is None and site is None):
         return
     if origin is not None and ("*" in settings.cors_origins or origin in settings.cors_origins):

@@ -20,7 +20,8 @@ MAY = [
     {"Origin": f"http://{OURS}"},
     {"Origin": f"https://{OURS}"},
     {"Sec-Fetch-Site": "same-origin"},
-    {"Sec-Fetch-Site": "none"},
+    {"Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document"},
+    {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "empty"},
     {"Origin": "https://app.example", "Sec-Fetch-Site": "cross-site"},
 ]
 
@@ -37,6 +38,8 @@ MAY_NOT = [
     {"Origin": "\xff"},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "image"},
+    {"Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "iframe"},
     {"Sec-Fetch-Site": "", "Origin": f"http://{OURS}"},
     {"Sec-Fetch-Site": "cross-site", "Origin": f"http://{OURS}"},
 ]
