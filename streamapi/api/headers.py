@@ -9,6 +9,7 @@ from quart_cors import cors, cors_exempt  # noqa: F401  (sockets are exempted wh
 
 from streamapi.access.keys import contains_key
 from streamapi.api import address, origins
+from streamapi.errors import InvalidHeader
 from streamapi.settings import Settings
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -38,6 +39,8 @@ def register(app: Quart, settings: Settings) -> None:
 
     async def name_request() -> None:
         _name(request, settings)
+        if _two_lengths():
+            raise InvalidHeader("Send a Content-Length or a Transfer-Encoding, not both.")
         if request.path.startswith("/v1/") and request.method != "OPTIONS":
             origins.check(settings, request.headers)
 
@@ -66,6 +69,12 @@ def _name(connection: Any, settings: Settings) -> None:
     connection.scope["streamapi.address"] = address.find(connection, settings.trusted_hops)
 
 
+def _two_lengths() -> bool:
+    """Whether a proxy may see the end of this request elsewhere than we do, and take for a request
+    of its own what follows here (RFC 9112, section 6.1)."""
+    return "Transfer-Encoding" in request.headers and "Content-Length" in request.headers
+
+
 def _sane(given: str | None) -> str:
     """The caller's id when it is sane: it goes into logs and headers, so a key is not."""
     if given is not None and _SANE_ID.fullmatch(given) and not contains_key(given):
@@ -83,4 +92,6 @@ async def _finish(response: Response) -> Response:
     scope: Any = (request if has_request_context() else websocket).scope
     scope["streamapi.response"] = (response.status_code, response.headers)
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if has_request_context() and _two_lengths():
+        response.headers["Connection"] = "close"
     return response

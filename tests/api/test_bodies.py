@@ -185,6 +185,26 @@ async def test_a_large_body_that_does_not_say_so_is_refused(server: Running) -> 
     assert b'"code":"too_large"' in answer
 
 
+async def test_a_request_ends_in_one_place(server: Running) -> None:
+    """One with two lengths is refused, and what follows on its connection is not answered: a proxy
+    may have taken it for a part of the first."""
+    smuggling = (
+        b"POST /v1/text HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    url = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(smuggling)
+    async with asyncio.timeout(5):
+        answers = await reader.read()  # until the server closes
+    writer.close()
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in answers.lower()
+    assert b'"code":"invalid_header"' in answers
+
+
 async def test_a_body_that_does_not_come_is_not_waited_for(emulator: Emulator) -> None:
     """A body that stops in the middle is given up after `BODY_TIMEOUT`."""
     async with running(emulator, body_timeout=0.1) as server:
