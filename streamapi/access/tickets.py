@@ -28,11 +28,12 @@ PREFIX = "tkt_"
 
 class Ticket(msgspec.Struct, frozen=True):
     """What a ticket is good for. `key` is the digest of the key that asked for it, empty where no
-    keys are asked for; `origin` is the page's, where there was one."""
+    keys are asked for; `origin` is the page's, where there was one; `generation` what it began."""
 
     key: str
     path: str
     origin: str | None = None
+    generation: str | None = None
 
 
 class Tickets(Protocol):
@@ -44,8 +45,8 @@ class Tickets(Protocol):
     async def find(self, name: str) -> Ticket | None:
         """The ticket, as long as it is good. Raises `StoreUnavailable`."""
 
-    def keep(self, name: str, seconds: float) -> None:
-        """It has begun its generation: it is good for so many seconds from now."""
+    def keep(self, name: str, ticket: Ticket, seconds: float) -> None:
+        """It has begun its generation: it is good for so many seconds from now. Nobody waits."""
 
 
 def make() -> str:
@@ -66,6 +67,9 @@ class MemoryTickets:
         self._kept: dict[str, tuple[Ticket, float]] = {}
 
     async def put(self, name: str, ticket: Ticket, seconds: float) -> None:
+        self.keep(name, ticket, seconds)
+
+    def keep(self, name: str, ticket: Ticket, seconds: float) -> None:
         self._kept.pop(name, None)
         self._kept[name] = ticket, self._clock() + seconds
         if len(self._kept) > MOST_TICKETS:
@@ -78,10 +82,6 @@ class MemoryTickets:
         self._kept.pop(name, None)
         return None
 
-    def keep(self, name: str, seconds: float) -> None:
-        if name in self._kept:
-            self._kept[name] = self._kept[name][0], self._clock() + seconds
-
 
 def _script(body: str) -> Script:
     return Script.of("local name = ARGV[1] .. 'ticket:' .. ARGV[3]\n" + body)
@@ -89,8 +89,7 @@ def _script(body: str) -> Script:
 
 PUT = _script("return redis.call('SET', name, ARGV[4], 'PX', ARGV[5])")
 FIND = _script("return redis.call('GET', name)")
-KEEP = _script("return redis.call('PEXPIRE', name, ARGV[4])")
-SCRIPTS = (PUT, FIND, KEEP)
+SCRIPTS = (PUT, FIND)
 
 
 class RedisTickets:
@@ -100,11 +99,15 @@ class RedisTickets:
         self._lane = lane
 
     async def put(self, name: str, ticket: Ticket, seconds: float) -> None:
-        await self._lane.call(PUT, name, msgspec.json.encode(ticket), round(seconds * 1000))
+        await self._lane.call(PUT, *_put(name, ticket, seconds))
 
     async def find(self, name: str) -> Ticket | None:
         found = await self._lane.call(FIND, name)
         return None if found is None else msgspec.json.decode(found, type=Ticket)
 
-    def keep(self, name: str, seconds: float) -> None:
-        self._lane.post(KEEP, (name, round(seconds * 1000)))
+    def keep(self, name: str, ticket: Ticket, seconds: float) -> None:
+        self._lane.post(PUT, _put(name, ticket, seconds))
+
+
+def _put(name: str, ticket: Ticket, seconds: float) -> tuple[str, bytes, int]:
+    return name, msgspec.json.encode(ticket), round(seconds * 1000)

@@ -4,9 +4,11 @@ import hashlib
 import re
 from typing import Any
 
-from quart import request
+from msgspec.structs import replace
+from quart import g, request
 
 from streamapi.access.fare import Fare
+from streamapi.access.tickets import Ticket
 from streamapi.api import limits
 from streamapi.api.body import validate
 from streamapi.api.services import Services
@@ -83,6 +85,9 @@ def _chain(
 
 
 async def _begin(parts: Services, caller: Caller, ask: Ask) -> Generation:
+    ticket: Ticket | None = g.get("ticket")
+    if ticket is not None and ticket.generation is not None:
+        await parts.generations.find(caller, ticket.generation)  # forgotten, it is not begun again
     fare = Fare(parts.limits, parts.settings, caller, ask)
     try:
         generation = await parts.generations.start(caller, ask, fare)
@@ -91,8 +96,9 @@ async def _begin(parts: Services, caller: Caller, ask: Ask) -> Generation:
         raise
     finally:
         limits.tell(fare.states)
-    if caller.ticket is not None:
-        parts.tickets.keep(caller.ticket, parts.settings.keys_remembered)
+    if ticket is not None and caller.ticket is not None:
+        g.ticket = replace(ticket, generation=generation.id)
+        parts.tickets.keep(caller.ticket, g.ticket, parts.settings.keys_remembered)
     return generation
 
 

@@ -128,6 +128,7 @@ async def _by_ticket(parts: Services, connection: Request | Websocket, shown: st
         raise Forbidden("This ticket is for another path.")
     if connection.headers.get("Origin", ticket.origin) != ticket.origin:
         raise OriginNotAllowed("This ticket was given to another page.")
+    g.ticket = ticket
     return replace(nobody, ticket=name)
 
 

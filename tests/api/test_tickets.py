@@ -70,6 +70,19 @@ async def test_it_cannot_begin_another(guarded: Running, client: httpx.AsyncClie
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
 
 
+async def test_not_even_when_the_first_was_forgotten(
+    guarded: Running, emulator: Emulator, client: httpx.AsyncClient
+) -> None:
+    """By its owner: who finds the ticket in some log asks no model with it."""
+    key, _ = await guarded.key("text")
+    params = address(await ticket(guarded, key=key), unique(SHORT))
+    generation = (await client.get(PATH, params=params)).headers["generation-id"]
+    await client.delete(f"/v1/generations/{generation}", headers=bearer(key))
+    answer = await client.get(PATH, params=params)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert len(await calls(emulator, params["prompt"])) == 1
+
+
 async def test_not_even_when_the_first_was_cancelled(
     guarded: Running, emulator: Emulator, client: httpx.AsyncClient
 ) -> None:
