@@ -14,8 +14,10 @@ PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Extras stay in the lock. An older pip (23.2, which comes with Python 3.11) takes `x==1` for another
+# thing than `x[extra]`, and looks for a newer one that has no hash here.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+	--no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .PHONY: help install run check test test-client lock openapi clean system
 

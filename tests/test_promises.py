@@ -4,6 +4,7 @@ import argparse
 import ast
 import dataclasses
 import importlib
+import importlib.metadata
 import inspect
 import pkgutil
 import re
@@ -14,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from quart_rate_limiter import QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE
 
 import streamapi
@@ -334,11 +337,41 @@ def test_nothing_names_another_origin() -> None:
 
 def test_both_locks_agree() -> None:
     def pins(name: str) -> dict[str, str]:
-        return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        text = (ROOT / name).read_text()
+        return dict(re.findall(r"^([\w.-]+(?:\[[\w,-]+\])?)==(\S+)", text, re.MULTILINE))
 
     development = pins("requirements-dev.lock")
     other = {k: v for k, v in pins("requirements.lock").items() if development.get(k) != v}
     assert not other, f"`make lock` pins both alike; these differ: {other}"
+
+
+def test_the_locks_keep_extras() -> None:
+    """pip 23.2 and older refuse `x==1` in a lock with hashes where something wants `x[extra]`."""
+    wanted = set()
+    for distribution in importlib.metadata.distributions():
+        for requirement in map(Requirement, distribution.requires or ()):
+            active = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if active and requirement.extras:
+                wanted.add((canonicalize_name(requirement.name), frozenset(requirement.extras)))
+    assert wanted, "the installed tree has no extras: this test reads it wrongly"
+    text = (ROOT / "requirements-dev.lock").read_text()
+    for name, extras in wanted:
+        found = re.search(rf"^{re.escape(name)}\[([\w,-]+)\]==", text, re.MULTILINE)
+        assert found, f"{name}{sorted(extras)} is not in the lock: use `make lock`"
+        assert extras <= set(found[1].split(",")), f"{name} lacks {sorted(extras)} in the lock"
+
+
+def test_what_is_imported_is_declared() -> None:
+    """A package that only another one brings can leave with it, or come in a new major."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {canonicalize_name(Requirement(it).name) for it in project["dependencies"]}
+    owners = importlib.metadata.packages_distributions()
+    tops = {name.partition(".")[0] for path in SOURCES for name in imports(path)}
+    tops -= {*sys.stdlib_module_names, "streamapi", "google"}  # google is many packages
+    undeclared = {
+        top for top in tops if declared.isdisjoint(map(canonicalize_name, owners.get(top, [top])))
+    }
+    assert not undeclared, f"declare in pyproject.toml, with bounds: {sorted(undeclared)}"
 
 
 def test_the_changelog_has_this_version() -> None:

@@ -23,7 +23,6 @@ GOOD = {
     "json": '{\n  "a": [1, 2, null]\n}\n',
     "php": "<?php\nfunction f($a) {\n  return $a;\n}\n",
     "python": "async def f(a: int) -> int:\n    match a:\n        case 1:\n            return 1\n",
-    "ruby": "def f(a)\n  a.map { |x| x + 1 }\nend\n",
     "rust": 'fn main() {\n    println!("{}", 1);\n}\n',
     "sql": "SELECT a, count(*) FROM t WHERE b > 1 GROUP BY a;\n",
     "tsx": "const A = (p: { a: string }) => <p>{p.a}</p>;\n",
@@ -41,7 +40,6 @@ BAD = {
     "json": '{\n  "a": [1, 2\n}\n',
     "php": "<?php\nfunction f($a {\n  return $a;\n}\n",
     "python": "def f(:\n    return 1\n",
-    "ruby": "def f(a)\n  a.map { |x| x + \nend\n",
     "rust": "fn main() {\n    let a = ;\n}\n",
     "sql": "SELECT FROM WHERE a = ;;(\n",
     "tsx": "const A = () => <p>{1}</b\n",
@@ -50,9 +48,9 @@ BAD = {
 
 
 def test_every_grammar_has_its_cases() -> None:
-    """There are sixteen, and each is tried below."""
+    """There are fifteen, and each is tried below."""
     assert set(GOOD) == set(GRAMMARS) == set(BAD)
-    assert len(GRAMMARS) == 16
+    assert len(GRAMMARS) == 15
 
 
 @pytest.mark.parametrize("language", GRAMMARS)
@@ -71,6 +69,13 @@ def test_bad_code_has_a_place(language: str) -> None:
     assert verdict.column is not None
     assert 1 <= verdict.line <= BAD[language].count("\n") + 1
     assert verdict.column >= 1
+
+
+def test_ruby_is_not_judged() -> None:
+    """Its grammar (tree-sitter-ruby 0.23.1) writes past its buffer on a long heredoc name, which
+    ends the process: 1,019 letters behind `<<~` were enough."""
+    assert check(f"puts <<~{'A' * 1019}\n", "ruby") is None
+    assert check("puts 1\n", "rb") is None
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())
