@@ -91,7 +91,7 @@ system:
 	fi; \
 	[ -z "$$missing" ] || echo "!!! missing:$$missing; the tests that need it will be skipped" >&2
 
-.PHONY: torture bench bench-all fairness profile
+.PHONY: torture bench bench-all fairness floods profile
 
 torture: $(VENV)/.installed ## kill processes and cut connections, as often as was promised (5 minutes)
 	@TORTURE=1 $(BIN)/pytest -q -s tests/test_survival.py
@@ -104,6 +104,9 @@ bench-all: $(VENV)/.installed ## the same with all peers (35 minutes)
 
 fairness: $(VENV)/.installed ## measure what one busy caller costs another
 	@$(BIN)/python -m bench.fairness
+
+floods: $(VENV)/.installed ## measure what floods of one client cost the others (3 minutes)
+	@$(BIN)/python -m bench.floods $(ARGS)
 
 profile: $(VENV)/.installed ## show where the server's time goes under 50 streams
 	@$(BIN)/python -m bench.profile
