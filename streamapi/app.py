@@ -33,10 +33,10 @@ from streamapi.api import (
     who,
 )
 from streamapi.api.services import Services
+from streamapi.generation.chain import Patience
 from streamapi.generation.generations import Generations
 from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
-from streamapi.generation.producer import Patience
 from streamapi.generation.turns import AllTurns, TurnBounds
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
@@ -193,6 +193,7 @@ def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generation
         backoff=settings.retry_backoff,
         attempt=settings.attempt_timeout,
         first_content=settings.first_content_timeout,
+        fallback_after=settings.fallback_after,
         idle=settings.idle_timeout,
         total=settings.total_timeout,
     )

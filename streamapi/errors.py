@@ -8,8 +8,9 @@
     │     InvalidRequest  ModelNotFound  ContextTooLong  ContentBlocked  IdempotencyKeyReused
     │     RateLimited  QuotaExceeded  TooManyStreams
     ├── UpstreamError    the model, or the way to it
-    │     UpstreamRejected (ModelGone)  UpstreamTruncated  UpstreamInterrupted
-    │     UpstreamUnavailable  UpstreamTimeout  ModelOutputInvalid  OutputTooLarge
+    │     UpstreamRejected (ModelGone, AccessRefused)  UpstreamTruncated  UpstreamInterrupted
+    │     UpstreamUnavailable (UpstreamLimited)  UpstreamTimeout  ModelOutputInvalid
+    │     OutputTooLarge
     └── ServiceError     ourselves
           Internal  ProducerLost  Overloaded  StoreUnavailable  ShuttingDown
 
@@ -52,7 +53,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class StreamapiError(Exception):
     """An error of the contract. `detail` is for the person who reads it; it never holds a
-    secret, a prompt or a stack trace."""
+    secret, a prompt or a stack trace. `reason` is for the operator: it goes into the log only."""
 
     code: ClassVar[str] = ""
     status: ClassVar[int] = 500
@@ -66,9 +67,11 @@ class StreamapiError(Exception):
         *,
         errors: tuple[FieldError, ...] = (),
         retry_after: float | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.reason = reason
         self.errors = errors
         self.asked_wait = retry_after  # what someone asked for, not our default
         self.retry_after = self.default_retry_after if retry_after is None else retry_after
@@ -251,6 +254,10 @@ class ModelGone(UpstreamRejected):
     """The provider does not know the model. The next model of the chain is asked."""
 
 
+class AccessRefused(UpstreamRejected):
+    """The provider refused this server's access to the model. The next model is asked."""
+
+
 class UpstreamTruncated(UpstreamError):
     """The model's answer stopped without its end. What came is in the events; the rest never
     came. Ask again."""
@@ -292,6 +299,10 @@ class UpstreamUnavailable(UpstreamError):
 
     code, status, title = "upstream_unavailable", 503, "The model cannot be reached"
     retryable, default_retry_after = True, 5.0
+
+
+class UpstreamLimited(UpstreamUnavailable):
+    """The provider limits how often this server may ask (429)."""
 
 
 class Overloaded(ServiceError):

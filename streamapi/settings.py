@@ -80,17 +80,27 @@ class Settings(BaseSettings):
     fallback_models: Commas = Field(
         (), description="Asked in this order when the model itself cannot answer. Commas between."
     )
+    fallback_after: Seconds = Field(
+        1.0,
+        description="How long a request waits in a model's queue while a fallback stands ready.",
+    )
     retry_attempts: int = Field(
-        3, ge=1, le=20, description="Upstream requests per model before the first content."
+        3,
+        ge=1,
+        le=20,
+        description="Upstream requests per model before the first content; one while a fallback "
+        "stands ready.",
     )
     retry_backoff: Seconds = Field(
         0.5, description="The first wait between attempts; it doubles, with full jitter."
     )
     attempt_timeout: Seconds = Field(
-        20.0, description="For one attempt to come to its first content."
+        20.0, description="For a model to write something, be it a hidden thought."
     )
     first_content_timeout: Seconds = Field(
-        45.0, description="For all attempts and waits together, until the first content."
+        45.0,
+        description="For all attempts and waits together, until the first content. Models share "
+        "it; one that writes already may go on.",
     )
     idle_timeout: Seconds = Field(30.0, description="Between two chunks of the model's.")
     total_timeout: Seconds = Field(600.0, description="For a whole generation.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import redis as sync_redis
 from hypercorn.asyncio import serve
@@ -25,6 +26,7 @@ from streamapi.access.new_key import NewKey
 from streamapi.api.services import Services
 from streamapi.app import create_app
 from streamapi.emulator import Emulator
+from streamapi.generation.health import CircuitBounds
 from streamapi.server import hypercorn_config, listen
 from streamapi.settings import Settings
 
@@ -85,6 +87,32 @@ async def running(emulator: Emulator, **settings: Any) -> AsyncIterator[Running]
     finally:
         stop.set()
         await task
+
+
+def scaled(factor: float) -> dict[str, float]:
+    """The defaults of all settings that are times, divided by a factor: what users run, sooner."""
+    return {
+        name: field.default / factor
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.default, float)
+    }
+
+
+@asynccontextmanager
+async def at_defaults(
+    emulator: Emulator, factor: float = 1.0, **settings: Any
+) -> AsyncIterator[Running]:
+    """A server whose times are the defaults divided by a factor, its circuits' among them."""
+    async with running(emulator, **{**scaled(factor), **settings}) as server:
+        bounds = CircuitBounds()
+        server.parts.generations.circuits.bounds = msgspec.structs.replace(
+            bounds,
+            **{
+                name: getattr(bounds, name) / factor
+                for name in ("window", "cool_down", "longest", "refused", "longest_wait")
+            },
+        )
+        yield server
 
 
 async def _answers(url: str, task: "asyncio.Task[None]") -> None:

@@ -25,12 +25,17 @@ MAX_COUNT = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A fault that was asked for; `times` of None is for ever."""
+    """A fault that was asked for; `times` of None is for ever, `model` of None is any."""
 
     fault: "Fault"
     after: int = AFTER
     delay: float | None = None
     times: int | None = None
+    model: str | None = None
+
+    def strikes(self, model: str) -> bool:
+        """Whether it is meant for calls of this model."""
+        return self.model is None or self.model == model
 
     def play(self, reply: Reply) -> Iterator[Act]:
         """The script of this fault."""
@@ -163,14 +168,18 @@ def order(name: object, /, **keys: Any) -> Order:
     fault = FAULTS.get(name) if isinstance(name, str) else None
     if fault is None:
         raise ValueError(f"Unknown fault {name!r}. The faults are: {', '.join(FAULTS)}.")
-    if unknown := keys.keys() - {"after", "delay", "times"}:
-        raise ValueError(f"Unknown key {min(unknown)!r}. The keys are: after, delay, times.")
+    if unknown := keys.keys() - {"after", "delay", "times", "model"}:
+        raise ValueError(f"Unknown key {min(unknown)!r}. The keys are: after, delay, times, model.")
+    model = keys.pop("model", None)
+    if model is not None and not isinstance(model, str):
+        raise ValueError(f"model must be the name of a model, not {model!r:.40}.")
     numbers = {key: _number(key, value) for key, value in keys.items() if value is not None}
     return Order(
         fault,
         after=int(numbers.get("after", AFTER)),
         delay=numbers.get("delay"),
         times=int(numbers["times"]) if "times" in numbers else None,
+        model=model,
     )
 
 

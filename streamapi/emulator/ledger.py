@@ -106,11 +106,13 @@ class Ledger:
         if times:
             self._orders.append(replace(wanted, times=times))
 
-    def fault(self, prompt: str, markers: Markers) -> Order | None:
+    def fault(self, prompt: str, markers: Markers, model: str) -> Order | None:
         """The fault for this call: of its own markers first, then of the queue."""
         if markers.faults:
-            return markers.fault(self._count(prompt)) or self._next()
-        return self._next()
+            apart = any(wanted.model for wanted in markers.faults)
+            seen = self._count(f"{model} {prompt}" if apart else prompt)
+            return markers.fault(seen, model) or self._next(model)
+        return self._next(model)
 
     def told(self, prompt: str = "") -> dict[str, Any]:
         """Counts, and the calls whose prompt contains a text."""
@@ -123,8 +125,8 @@ class Ledger:
             "calls": calls,
         }
 
-    def _next(self) -> Order | None:
-        if not self._orders:
+    def _next(self, model: str) -> Order | None:
+        if not self._orders or not self._orders[0].strikes(model):
             return None
         wanted = self._orders.popleft()
         if wanted.times is not None and wanted.times > 1:

@@ -4,7 +4,8 @@
 chunk), `[[words:500]]` (length of the answer) and
 `[[fault:NAME key=value ...]]`. They are read in the last turn of the user and
 taken out of what the answer is about. Several faults in one prompt are played
-in turn: each for its `times`, then the next.
+in turn: each for its `times`, then the next. One with `model=NAME` is played to
+calls of that model only.
 """
 
 import re
@@ -34,9 +35,11 @@ class Markers:
     words: int | None = None
     faults: tuple[Order, ...] = ()
 
-    def fault(self, seen: int) -> Order | None:
-        """The fault for a prompt that has been seen so many times before."""
+    def fault(self, seen: int, model: str) -> Order | None:
+        """The fault for a call of a model whose prompt was seen so many times before."""
         for wanted in self.faults:
+            if not wanted.strikes(model):
+                continue
             if wanted.times is None or seen < wanted.times:
                 return wanted
             seen -= wanted.times

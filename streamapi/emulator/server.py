@@ -162,7 +162,7 @@ class Emulator:
         ask = parse(decode(await request.read()), model)
         call.prompt = ask.prompt[:MAX_PROMPT]
         wishes = _markers(ask.prompt)
-        order = self.ledger.fault(ask.prompt, wishes)
+        order = self.ledger.fault(ask.prompt, wishes, call.model)
         pace = self.pace if wishes.pace is None else wishes.pace
         stage = Stage(request, call, pace, bool(order and order.fault.bytewise))
         acts = self._script(ask, model, wishes, order)

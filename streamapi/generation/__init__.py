@@ -11,7 +11,10 @@
         redis_tail.py     what is written elsewhere, into memory
         redis_scripts.py  what must be decided at once, decided in Redis
         redis_wire.py     what it all looks like there
-    producer.py     the one writer of a log: gate, retries, deadlines, exactly one ending
+    producer.py     the one writer of a log: gate, deadlines, exactly one ending
+    asking.py       asks the models of a chain until one has content
+    chain.py        the rules of that: who is next, how often, for how long
+    health.py       which models answer: a circuit per model
     attempt.py      one request to one model
     toll.py         what a new log costs, paid at its start and settled at its ending
     watch.py        deadlines that move at every token, and cost nothing for it

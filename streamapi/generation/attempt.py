@@ -4,7 +4,7 @@ An attempt that fails before its first content leaves nothing behind, so another
 place; each has a parser of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from streamapi.errors import ContentBlocked, OutputTooLarge, UpstreamUnavailable
 from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
@@ -13,15 +13,20 @@ from streamapi.generation.turns import Turns
 
 
 class Attempt:
-    """`first` is the content that opened the gate, and `rest` what came with it; `finish` is set
-    once the model has said that it finished; `usage` is the latest that it told."""
+    """The request `number` to a model, from 1. `first` is the content that opened the gate, and
+    `rest` what came with it; `finish` is set once the model has said that it finished; `usage` is
+    the latest that it told."""
 
     __slots__ = (
-        "_flushed", "_include_thoughts", "_most", "_said", "_turn", "finish", "first", "parser",
-        "rest", "served", "stream", "usage",
+        "_flushed", "_include_thoughts", "_most", "_said", "_turn", "finish", "first", "model",
+        "number", "parser", "rest", "served", "stream", "usage",
     )  # fmt: skip
 
-    def __init__(self, model: Model, prompt: Prompt, parser: Parser, most: int) -> None:
+    def __init__(
+        self, model: Model, prompt: Prompt, parser: Parser, most: int, number: int = 1
+    ) -> None:
+        self.model = model.name
+        self.number = number
         self.parser = parser
         self.stream = model.stream(prompt)
         self.served = Served(model.name, model.dropped(prompt))
@@ -40,9 +45,12 @@ class Attempt:
         await turns.take(who)
         self._turn = turns, who
 
-    async def open(self) -> None:
-        """Wait for the first content, or for an end that is a valid answer without any."""
+    async def open(self, sign_of_life: Callable[[], None]) -> None:
+        """Wait for the first content, or for an end that is a valid answer without any; say
+        when the model wrote something, though no reader sees it yet."""
         async for chunks in self.stream:
+            if any(chunk.text or chunk.thought for chunk in chunks):
+                sign_of_life()
             for n, chunk in enumerate(chunks, 1):
                 events = self.read(chunk)
                 if any(isinstance(event, CONTENT) for event in events):

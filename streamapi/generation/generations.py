@@ -24,9 +24,11 @@ from streamapi.errors import (
     StreamapiError,
 )
 from streamapi.generation.ask import Ask, Caller
+from streamapi.generation.chain import Patience
 from streamapi.generation.event import Ending, Event, Failed
+from streamapi.generation.health import Circuits
 from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Logs, Tail
-from streamapi.generation.producer import Patience, Producer
+from streamapi.generation.producer import Producer
 from streamapi.generation.sharing import Begin, OwnLog, Sharing
 from streamapi.generation.toll import FREE, Toll
 from streamapi.generation.turns import AllTurns
@@ -58,6 +60,7 @@ class Generations:
         self._logs = logs
         self._patience = patience
         self._turns = turns or AllTurns()
+        self.circuits = Circuits()
         self._ended = ended
         self._grace = grace
         self._sharing = Sharing(logs, key_ttl, cache_ttl)
@@ -109,7 +112,9 @@ class Generations:
 
     def _produce(self, caller: Caller, ask: Ask, mine: Generation, toll: Toll) -> None:
         ended = partial(self._settle, toll, ask.task)
-        producer = Producer(self._logs, mine.log, ask, self._patience, self._turns, ended)
+        producer = Producer(
+            self._logs, mine.log, ask, self._patience, self._turns, self.circuits, ended
+        )
         task = producer.start()
         self._producing[task] = Running(producer, mine, caller.key)
         task.add_done_callback(self._producing.pop)

@@ -10,20 +10,13 @@ another attempt. Cancelling it there is what closes the upstream connection at o
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
-import msgspec
-import tenacity
-
 from streamapi.errors import (
     ContextTooLong,
     Internal,
-    ModelGone,
-    ModelOutputInvalid,
-    Overloaded,
     ShuttingDown,
     StreamapiError,
     UpstreamInterrupted,
@@ -33,51 +26,23 @@ from streamapi.errors import (
     UpstreamUnavailable,
 )
 from streamapi.generation.ask import Ask
+from streamapi.generation.asking import Asking, report
 from streamapi.generation.attempt import Attempt
-from streamapi.generation.event import (
-    Done,
-    Ending,
-    Event,
-    Failed,
-    Timings,
-    Usage,
-    Wait,
-    let_go,
-)
+from streamapi.generation.chain import Patience
+from streamapi.generation.event import Done, Ending, Event, Failed, Timings, Usage, let_go
+from streamapi.generation.health import Circuits
 from streamapi.generation.log import Conflict, Logs, Stopped
-from streamapi.generation.model import Chunk, Model
+from streamapi.generation.model import Chunk
 from streamapi.generation.turns import AllTurns
 from streamapi.generation.watch import Deadline
 
 logger = logging.getLogger(__name__)
 
-PASSING = (UpstreamUnavailable, UpstreamTimeout, ModelOutputInvalid)
-"""What another attempt may mend, before the first content."""
-
 AFTER_FINISH = 1.0
 """Seconds that a model may take to close its stream once it said that it had finished."""
 
-
 SILENT = "The model fell silent in the middle of its answer."
 OVERDUE = "The whole answer took longer than one may take."
-
-
-class Patience(msgspec.Struct, frozen=True):
-    """How often, and for how many seconds, a producer waits.
-
-    `attempts` are upstream requests per model; `backoff` is the first wait (it doubles, with
-    full jitter); each attempt has `attempt` seconds to its first content, all together have
-    `first_content`; then `idle` between chunks, and `total` for everything. `output` are the
-    characters that an answer may have.
-    """
-
-    attempts: int = 3
-    output: int = 2_000_000
-    backoff: float = 0.5
-    attempt: float = 20.0
-    first_content: float = 45.0
-    idle: float = 30.0
-    total: float = 600.0
 
 
 class Producer:
@@ -85,8 +50,9 @@ class Producer:
     `ending` is told how it ends, before any reader."""
 
     __slots__ = (
-        "_ask", "_attempt", "_began", "_closing", "_created", "_ending", "_first_content", "_log",
-        "_logs", "_next", "_patience", "_queued", "_stopped", "_task", "_turns",
+        "_ask", "_attempt", "_began", "_circuits", "_closing", "_created", "_ending",
+        "_first_content", "_log", "_logs", "_next", "_patience", "_queued", "_stopped", "_task",
+        "_turns",
     )  # fmt: skip
 
     def __init__(
@@ -96,10 +62,12 @@ class Producer:
         ask: Ask,
         patience: Patience,
         turns: AllTurns,
+        circuits: Circuits,
         ending: Callable[[Ending], None] = lambda ending: None,
     ) -> None:
         self._logs = logs
         self._turns = turns
+        self._circuits = circuits
         self._queued = 0.0
         self._log = name
         self._ask: Ask | None = ask
@@ -163,8 +131,27 @@ class Producer:
             return []
 
     async def _produce(self) -> Done:
-        attempt = self._attempt = await self._open()
+        attempt = await self._open()
         self._first_content = time.monotonic()
+        try:
+            return await self._finish(attempt)
+        except StreamapiError as error:
+            report(attempt.model, attempt.number, error)
+            raise
+
+    async def _open(self) -> Attempt:
+        """The attempt that came to its first content. What was asked is not kept beyond that: a
+        long prompt would lie there for the whole answer."""
+        ask, self._ask = self._ask, None
+        assert ask is not None
+        asking = Asking(ask, self._patience, self._began, self._turns, self._circuits, self._write)
+        try:
+            return await asking.open()
+        finally:
+            self._attempt, self._queued = asking.attempt, asking.queued
+
+    async def _finish(self, attempt: Attempt) -> Done:
+        """Everything behind the gate."""
         async with aclosing(attempt):
             try:
                 await self._write(attempt.first)
@@ -213,98 +200,6 @@ class Producer:
                 events += attempt.read(chunk)
         finally:
             await self._write(events)
-
-    async def _open(self) -> Attempt:
-        """The attempt that came to its first content: of the first model, or of the next. What
-        was asked is not kept beyond that: a long prompt would lie there for the whole answer."""
-        ask, self._ask = self._ask, None
-        assert ask is not None
-        budget = self._began + self._patience.first_content
-        passing: StreamapiError | None = None
-        for model, successor in zip(ask.models, (*ask.models[1:], None), strict=True):
-            try:
-                return await self._try(ask, model, budget)
-            except PASSING as error:
-                passing = error
-                if successor is None:
-                    raise
-            except ModelGone as error:
-                if successor is None:  # the chain failed for what may pass, if any of it did
-                    raise (passing or error) from None
-            await self._write([Wait("fallback", 1, 0.0, successor.name)])
-        raise AssertionError("a chain has at least one model")
-
-    async def _try(self, ask: Ask, model: Model, budget: float) -> Attempt:
-        try:
-            return await self._ask_once(ask, model, budget, 1)
-        except PASSING as error:
-            return await self._try_again(error, ask, model, budget)
-
-    async def _try_again(
-        self, first: StreamapiError, ask: Ask, model: Model, budget: float
-    ) -> Attempt:
-        """Go on behind a failed attempt, which tenacity is told as its first: setting it up for
-        the many requests that need no second one would cost a thirtieth of each."""
-
-        async def say(state: tenacity.RetryCallState) -> None:
-            delay = round(state.upcoming_sleep, 3)
-            await self._write([Wait("retry", state.attempt_number + 1, delay, model.name)])
-
-        def enough(state: tenacity.RetryCallState) -> bool:
-            out_of_time = time.monotonic() + state.upcoming_sleep >= budget
-            return state.attempt_number >= self._patience.attempts or out_of_time
-
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(PASSING),
-            wait=self._back_off,
-            stop=enough,
-            before_sleep=say,
-            reraise=True,
-        )
-        async for attempt in retrying:
-            with attempt:
-                number = attempt.retry_state.attempt_number
-                if number == 1:
-                    raise first
-                return await self._ask_once(ask, model, budget, number)
-        raise AssertionError("tenacity gave up without a word")
-
-    def _back_off(self, state: tenacity.RetryCallState) -> float:
-        """What the provider asks for, else exponential with full jitter."""
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, UpstreamUnavailable) and error.asked_wait is not None:
-            return error.asked_wait
-        return random.uniform(0, self._patience.backoff * 2 ** (state.attempt_number - 1))
-
-    async def _ask_once(self, ask: Ask, model: Model, budget: float, number: int) -> Attempt:
-        attempt = self._attempt = Attempt(model, ask.prompt, ask.parser(), self._patience.output)
-        try:
-            await self._take_turn(attempt, ask.who, model.name, budget, number)
-            async with Deadline(min(self._patience.attempt, budget - time.monotonic())):
-                await attempt.open()
-        except BaseException as error:
-            await attempt.aclose()
-            if isinstance(error, TimeoutError):
-                raise UpstreamTimeout("The model had not begun its answer in time.") from None
-            raise
-        return attempt
-
-    async def _take_turn(
-        self, attempt: Attempt, who: str, model: str, budget: float, number: int
-    ) -> None:
-        turns, began = self._turns.of(model), time.monotonic()
-        if turns.free(who):
-            await attempt.take_turn(turns, who)
-            return
-        turns.check(who)
-        await self._write([Wait("queued", number, 0.0, model)])
-        try:
-            async with Deadline(budget - began):
-                await attempt.take_turn(turns, who)
-        except TimeoutError:
-            raise Overloaded("The model was busy for as long as one may wait for it.") from None
-        finally:
-            self._queued += time.monotonic() - began
 
     async def _write(self, events: Sequence[Event]) -> None:
         if events:

@@ -5,7 +5,7 @@ asked for by a `RetryInfo` among the details (google.rpc) or by `Retry-After` (R
 message may quote the prompt, so no caller ever sees it.
 """
 
-import logging
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -14,14 +14,17 @@ from typing import Any
 import msgspec
 
 from streamapi.errors import (
+    AccessRefused,
     ContextTooLong,
     ModelGone,
     StreamapiError,
+    UpstreamLimited,
     UpstreamRejected,
     UpstreamUnavailable,
 )
 
-logger = logging.getLogger(__name__)
+STATUSES = re.compile(r"[A-Z][A-Z_]{1,60}")
+"""Google's names of errors, such as RESOURCE_EXHAUSTED: all that a log line shows of a body."""
 
 
 def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiError:
@@ -36,18 +39,28 @@ def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiEr
         body = body[0]
     error = body.get("error", body) if isinstance(body, dict) else {}
     message = str(error.get("message", "")) if isinstance(error, dict) else ""
+    reason = _reason(code, error)
     if code == 404:
-        return ModelGone("The provider does not know this model.")
+        return ModelGone("The provider does not know this model.", reason=reason)
     if code in (401, 403) or (code == 400 and "API_KEY_INVALID" in str(error)):
-        status = error.get("status") if isinstance(error, dict) else None
-        logger.error("Gemini refused our access: %s %.100s. Check GOOGLE_API_KEY.", code, status)
-        return UpstreamRejected("The provider refused this server's access to it.")
+        reason += ": the provider refused our access. Check GOOGLE_API_KEY"
+        return AccessRefused("The provider refused this server's access to it.", reason=reason)
     if code == 400 and "exceeds the maximum number of tokens" in message:
-        return ContextTooLong("The prompt is longer than the model can take.")
+        return ContextTooLong("The prompt is longer than the model can take.", reason=reason)
     if code in (408, 429) or code >= 500:
+        kind = UpstreamLimited if code == 429 else UpstreamUnavailable
         wait = asked_wait(error, headers)
-        return UpstreamUnavailable(f"The provider answered with status {code}.", retry_after=wait)
-    return UpstreamRejected(f"The provider refused the request with status {code}.")
+        detail = f"The provider answered with status {code}."
+        return kind(detail, retry_after=wait, reason=reason)
+    detail = f"The provider refused the request with status {code}."
+    return UpstreamRejected(detail, reason=reason)
+
+
+def _reason(code: int, error: Any) -> str:
+    """The status and Google's name for it; never the message, which may quote the prompt."""
+    status = error.get("status") if isinstance(error, dict) else None
+    named = isinstance(status, str) and STATUSES.fullmatch(status)
+    return f"status {code} {status}" if named else f"status {code}"
 
 
 def asked_wait(error: Any, headers: Mapping[str, str]) -> float | None:

@@ -83,9 +83,16 @@ async def hasty(emulator: Emulator) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-def serving(fault: str, server: Running, hasty: Running) -> Running:
-    """The server for a fault."""
-    return hasty if "hang" in fault else server
+async def serving(
+    fault: str, server: Running, hasty: Running, emulator: Emulator
+) -> AsyncIterator[Running]:
+    """The server for a fault. A reset before any byte cannot be told from a pooled connection
+    that the provider had closed, so the server that meets it has no pooled connections."""
+    if fault.startswith("reset"):
+        async with running(emulator) as fresh:
+            yield fresh
+    else:
+        yield hasty if "hang" in fault else server
 
 
 def test_the_table_knows_every_fault() -> None:

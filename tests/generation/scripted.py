@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from streamapi.generation.ask import Ask
+from streamapi.generation.chain import Patience
 from streamapi.generation.event import ENDINGS, Done, Event, Start, Usage
+from streamapi.generation.health import Circuits
 from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.model import Chunk, Model, Parser, Prompt
-from streamapi.generation.producer import Patience, Producer
+from streamapi.generation.producer import Producer
 from streamapi.generation.turns import AllTurns
 from streamapi.tasks.text import TextParser
 
@@ -82,8 +84,10 @@ class Produced:
         prompt: Prompt = PROMPT,
         bounds: LogBounds | None = None,
         turns: AllTurns | None = None,
+        circuits: Circuits | None = None,
     ) -> None:
         self.turns = turns or AllTurns()
+        self.circuits = circuits or Circuits()
         self.logs: Logs = MemoryLogs(bounds)
         self._ask = Ask(task="text", model="m", models=models, prompt=prompt, parser=parser)
         self._patience = patience
@@ -92,7 +96,9 @@ class Produced:
 
     async def begin(self) -> "Produced":
         await self.logs.append(LOG, 1, [Start("text", 0.0)])
-        self.producer = Producer(self.logs, LOG, self._ask, self._patience, self.turns)
+        self.producer = Producer(
+            self.logs, LOG, self._ask, self._patience, self.turns, self.circuits
+        )
         self.task = self.producer.start()
         return self
 

@@ -12,10 +12,10 @@ from streamapi.access.fare import Fare
 from streamapi.access.limits import MemoryLimits
 from streamapi.access.redis_limits import RedisLimits
 from streamapi.generation.ask import Ask, Caller
+from streamapi.generation.chain import Patience
 from streamapi.generation.event import Ending, Event
 from streamapi.generation.generations import Generations
 from streamapi.generation.memory_log import MemoryLogs
-from streamapi.generation.producer import Patience
 from streamapi.generation.redis_log import RedisLogs
 from streamapi.generation.turns import AllTurns, TurnBounds
 from streamapi.settings import Settings

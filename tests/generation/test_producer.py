@@ -14,15 +14,18 @@ import msgspec
 import pytest
 
 from streamapi.errors import (
+    AccessRefused,
     ContentBlocked,
     ContextTooLong,
     ModelGone,
     ModelOutputInvalid,
     StreamapiError,
+    UpstreamLimited,
     UpstreamRejected,
     UpstreamUnavailable,
 )
 from streamapi.generation.event import Cancelled, Delta, Event, Failed, Served, Usage, Wait
+from streamapi.generation.health import CircuitBounds, Circuits
 from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.model import Chunk, Prompt
 from streamapi.generation.turns import AllTurns, TurnBounds
@@ -357,13 +360,256 @@ async def test_the_first_content_ends_the_budget_for_it() -> None:
 
 
 async def test_the_next_model_is_asked_when_the_first_cannot() -> None:
-    """Exhausted attempts go to the next model, which has as many of its own."""
-    first, second = Scripted([AWAY], name="first"), Scripted([*say("a"), END], name="second")
+    """While another model stands ready a model has one attempt; the last one has them all."""
+    first = Scripted([AWAY], name="first")
+    second = Scripted([AWAY], [AWAY], [*say("a"), END], name="second")
     events = await produce(first, second)
-    assert (first.requests, second.requests) == (3, 1)
+    assert (first.requests, second.requests) == (1, 3)
     waits = [(w.reason, w.attempt, w.model) for w in events if isinstance(w, Wait)]
-    assert waits == [("retry", 2, "first"), ("retry", 3, "first"), ("fallback", 1, "second")]
+    assert waits == [("fallback", 1, "second"), ("retry", 2, "second"), ("retry", 3, "second")]
     assert done(events[-1]).served.model == "scripted-001"
+
+
+PASSED_ON = [
+    AWAY,
+    UpstreamUnavailable("later", retry_after=1.5),
+    UpstreamLimited("limited"),
+    ModelGone("?"),
+    AccessRefused("who?"),
+    Pause(),
+]
+
+
+@pytest.mark.parametrize("trouble", PASSED_ON, ids=repr)
+async def test_what_another_model_may_mend_is_passed_on_at_once(trouble: Any) -> None:
+    """One request, no wait, however the first model fails; a model that hangs has its attempt."""
+    patience = msgspec.structs.replace(QUICK, attempt=0.05)
+    first, second = Scripted([trouble], name="first"), Scripted([*say("a"), END], name="second")
+    began = time.monotonic()
+    events = await produce(first, second, patience=patience)
+    assert time.monotonic() - began < 1.4
+    assert (first.requests, second.requests) == (1, 1)
+    assert [event.type for event in events] == ["start", "wait", "delta", "done"]
+    assert events[1] == Wait("fallback", 1, 0.0, "second")
+    await eventually_closed(first)
+
+
+async def test_models_that_hang_share_the_budget() -> None:
+    """Each gets what is left divided by the models that are left: none is left out."""
+    patience = msgspec.structs.replace(QUICK, attempt=5.0, first_content=0.3)
+    models = [Scripted([Pause()], name=str(n)) for n in range(2)]
+    models.append(Scripted([*say("a"), END], name="last"))
+    events = await produce(*models, patience=patience)
+    assert done(events[-1])
+    assert [model.requests for model in models] == [1, 1, 1]
+    asked = [model.asked[0] - models[0].asked[0] for model in models]
+    assert asked[1] >= 0.09
+    assert asked[2] >= 0.19
+
+
+@pytest.mark.parametrize("queue", [0, 5], ids=["full", "slow"])
+async def test_a_busy_model_passes_on(queue: int) -> None:
+    """A full queue passes on at once, and one that is not passes on after `fallback_after`."""
+    turns = AllTurns(TurnBounds(calls=1, queue=queue))
+    await turns.of("first").take("someone")
+    patience = msgspec.structs.replace(QUICK, fallback_after=0.02)
+    first, second = Scripted(name="first"), Scripted([*say("a"), END], name="second")
+    events = await produce(first, second, turns=turns, patience=patience)
+    assert (first.requests, second.requests) == (0, 1)
+    waits = [(w.reason, w.model) for w in events if isinstance(w, Wait)]
+    assert waits == [("queued", "first")] * bool(queue) + [("fallback", "second")]
+    assert done(events[-1])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_chain_fails_for_what_may_pass(order: int) -> None:
+    """When one model refuses us and another is away, asking again later may help: it is said."""
+    models = [Scripted([AWAY], name="a"), Scripted([AccessRefused("who?")], name="b")][::order]
+    assert await (await Produced(*models).begin()).code() == "upstream_unavailable"
+
+
+async def test_a_chain_that_is_refused_is_rejected() -> None:
+    """Our misconfiguration is not the caller's, who sees no more than a refusal."""
+    models = [Scripted([AccessRefused("who?")], name=name) for name in "ab"]
+    produced = await Produced(*models).begin()
+    assert await produced.code() == "upstream_rejected"
+    assert [model.requests for model in models] == [1, 1]
+
+
+# The circuits of the models.
+
+
+async def test_a_model_that_fails_is_left_out() -> None:
+    """After five failures in a row the next model is asked first; nobody is told of a fallback."""
+    circuits = Circuits()
+    first, second = Scripted([AWAY], name="first"), Scripted([*say("a"), END], name="second")
+    for _ in range(20):
+        events = await produce(first, second, circuits=circuits)
+        assert done(events[-1])
+    assert (first.requests, second.requests) == (5, 20)
+    assert [event.type for event in events] == ["start", "delta", "done"]
+
+
+async def test_a_chain_of_models_that_fail_is_asked_anyway() -> None:
+    """The circuit makes no error of its own: one request fails and the next one asks again."""
+    circuits = Circuits()
+    model = Scripted([UpstreamLimited("limited", retry_after=60.0)])
+    for _ in range(3):
+        produced = await Produced(model, circuits=circuits).begin()
+        assert await produced.code() == "upstream_unavailable"
+    assert model.requests == 3
+
+
+OUTS: dict[str, Any] = {
+    "an answer": [*say("a"), Pause()],
+    "a failure": [AWAY],
+    "a refusal": [UpstreamLimited("limited", retry_after=0.0)],
+    "a bad request": [UpstreamRejected("no")],
+    "blocked content": [ContentBlocked("unsafe")],
+    "a bug": [KeyError("bug")],
+    "a stop": [Pause()],
+}
+
+
+@pytest.mark.parametrize("out", OUTS)
+async def test_the_place_of_the_probe_is_freed(out: str) -> None:
+    """However the request ends that probes a model, the next one may probe it."""
+    circuits = Circuits(CircuitBounds(in_a_row=1, cool_down=1e-9, longest=1e-9))
+    await produce(Scripted([AWAY], name="first"), circuits=circuits)
+    circuit = circuits.of("first")
+    assert circuit.until is not None
+    model = Scripted(OUTS[out], name="first")
+    patience = msgspec.structs.replace(QUICK, attempts=1)
+    produced = await Produced(model, circuits=circuits, patience=patience).begin()
+    if out == "a stop":
+        while not model.open:
+            await asyncio.sleep(0)
+        assert not circuit.ready(time.monotonic())
+    if out == "an answer":
+        await produced.come_to(is_delta)
+        assert circuit.until is None
+    if model.open:
+        produced.producer.stop("caller")
+    await produced.task
+    assert circuit.ready(time.monotonic() + 0.001)
+
+
+async def test_fifty_at_once_send_one_probe() -> None:
+    """Behind the cool-down one request asks the model; the others ask the one behind it."""
+    circuits = Circuits(CircuitBounds(in_a_row=1, cool_down=1e-9, longest=1e-9))
+    second = Scripted([*say("a"), END], name="second")
+    await produce(Scripted([AWAY], name="first"), second, circuits=circuits)
+    first = Scripted([Pause(0.05), *say("a"), END], name="first")
+    together = await asyncio.gather(*(produce(first, second, circuits=circuits) for _ in range(50)))
+    assert all(done(events[-1]) for events in together)
+    assert (first.requests, second.requests) == (1, 50)
+    await produce(first, second, circuits=circuits)
+    assert first.requests == 2
+
+
+# What the log of the server says.
+
+
+LINES = [
+    (AWAY, "upstream_unavailable: away"),
+    (AccessRefused("refused", reason="status 401"), "upstream_rejected: status 401"),
+    (Pause(), "upstream_timeout: The model had not begun"),
+    (ContentBlocked("blocked"), "content_blocked: blocked"),
+]
+
+
+@pytest.mark.parametrize(("trouble", "line"), LINES, ids=lambda it: str(it)[:20])
+@pytest.mark.parametrize("after", [False, True], ids=["before content", "after content"])
+async def test_a_failure_leaves_one_line(
+    trouble: Any, line: str, after: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The model, the attempt, the code and the cause; and no word of the answer."""
+    patience = msgspec.structs.replace(QUICK, attempts=1, attempt=0.02, idle=0.02)
+    with caplog.at_level("INFO", "streamapi.generation"):
+        await produce(Scripted([*say("secret")] * after + [trouble]), patience=patience)
+    [told] = [r.getMessage() for r in caplog.records if "attempt" in r.getMessage()]
+    assert told.startswith("scripted, attempt 1: ")
+    assert after or line in told
+    assert "secret" not in told
+
+
+async def test_the_cause_below_an_error_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The network's error has the reason why; its message may have what was sent, its kind not."""
+    error = UpstreamUnavailable("The connection broke.")
+    error.__cause__ = ConnectionRefusedError(111, "Connection refused", "secret")
+    patience = msgspec.structs.replace(QUICK, attempts=1)
+    await produce(Scripted([error]), patience=patience)
+    [line] = [r.getMessage() for r in caplog.records if "attempt" in r.getMessage()]
+    assert line.endswith("The connection broke.; ConnectionRefusedError: Connection refused")
+
+
+# A model that writes is alive.
+
+
+class Silent:
+    """A parser that shows nothing until the answer is over."""
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def feed(self, text: str) -> list[Event]:
+        self.held += text
+        return []
+
+    def flush(self) -> list[Event]:
+        return [Delta(self.held, "text")] if self.held else []
+
+    def result(self) -> dict[str, Any]:
+        return {}
+
+
+SIGNS = {"hidden thoughts": Chunk(thought="hm "), "held back text": Chunk("hm ")}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("models", [1, 2])
+async def test_a_model_that_writes_is_alive(sign: str, models: int) -> None:
+    """What no reader sees yet still says that the model works: no deadline but the total ends it,
+    not the attempt's, not the budget of the first content, not the share of it."""
+    patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, idle=0.15)
+    steps = [step for _ in range(10) for step in (SIGNS[sign], Pause(0.03))]
+    model = Scripted([*steps, *say("a"), END])
+    others = [Scripted([*say("b"), END], name="other")] * (models - 1)
+    events = await produce(model, *others, patience=patience, parser=Silent)
+    assert text_of(events).endswith("a")
+    assert [event.type for event in events] == ["start", "delta", "done"]
+    assert model.requests == 1
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+async def test_a_model_that_wrote_and_fell_silent_is_asked_again(sign: str) -> None:
+    """Alive is who writes: after `idle` seconds of silence the attempt has failed."""
+    patience = msgspec.structs.replace(QUICK, attempt=0.02, idle=0.05)
+    model = Scripted([SIGNS[sign], Pause()], [*say("a"), END])
+    events = await produce(model, patience=patience, parser=Silent)
+    assert [event.type for event in events] == ["start", "wait", "delta", "done"]
+    await eventually_closed(model)
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+async def test_a_model_that_never_comes_to_anything_ends_at_the_total(sign: str) -> None:
+    """A model that thinks for ever is stopped where every answer is."""
+    patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, total=0.3)
+    model = Scripted([step for _ in range(100) for step in (SIGNS[sign], Pause(0.02))])
+    began = time.monotonic()
+    produced = await Produced(model, patience=patience, parser=Silent).begin()
+    assert await produced.code() == "upstream_timeout"
+    assert 0.25 < time.monotonic() - began < 1.0
+    assert model.requests == 1
+    await eventually_closed(model)
+
+
+async def test_an_error_before_anything_is_shown_is_tried_again() -> None:
+    """The gate is the first content event, not the first word of the model."""
+    model = Scripted([*say("hm"), AWAY], [*say("a"), END])
+    events = await produce(model, parser=Silent)
+    assert text_of(events) == "a"
+    assert model.requests == 2
 
 
 async def test_a_model_that_is_gone_is_asked_once() -> None:

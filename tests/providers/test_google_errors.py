@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from streamapi.errors import (
+    AccessRefused,
     ContextTooLong,
     ModelGone,
     StreamapiError,
+    UpstreamLimited,
     UpstreamRejected,
     UpstreamUnavailable,
 )
@@ -33,13 +35,13 @@ TOO_LONG = "The input token count (9) exceeds the maximum number of tokens allow
         (400, "Invalid argument.", UpstreamRejected),
         (400, TOO_LONG, ContextTooLong),
         (400, "API key not valid. Please pass a valid API key.", UpstreamRejected),
-        (401, "m", UpstreamRejected),
-        (403, "m", UpstreamRejected),
+        (401, "m", AccessRefused),
+        (403, "m", AccessRefused),
         (404, "m", ModelGone),
         (408, "m", UpstreamUnavailable),
         (409, "m", UpstreamRejected),
         (413, "m", UpstreamRejected),
-        (429, "m", UpstreamUnavailable),
+        (429, "m", UpstreamLimited),
         (500, "m", UpstreamUnavailable),
         (502, "m", UpstreamUnavailable),
         (503, "m", UpstreamUnavailable),

@@ -1,0 +1,82 @@
+"""The rules of a chain of models: who is asked next, on what terms, and what passes on.
+
+A chain has the model that was asked for first, then its fallbacks. While another model stands
+ready, a model gets one attempt and no long wait in a queue; the last one gets the full retries.
+The budget for the first content is shared: each model gets what is left of it, divided by the
+models that are left. Pure: no await, no clock, no I/O.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from streamapi.errors import (
+    AccessRefused,
+    ModelGone,
+    ModelOutputInvalid,
+    Overloaded,
+    StreamapiError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from streamapi.generation.health import Circuit
+
+RETRIED = (UpstreamUnavailable, UpstreamTimeout, ModelOutputInvalid)
+"""What another attempt at the same model may mend, before the first content."""
+
+PASSED_ON = (*RETRIED, ModelGone, AccessRefused, Overloaded)
+"""What the next model of the chain may mend. Bad requests and blocked content are not here:
+another model would be asked to do what the first one refused."""
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How often, and for how many seconds, a producer waits.
+
+    `attempts` are upstream requests per model; `backoff` is the first wait (it doubles, with
+    full jitter). A model has `attempt` seconds to write something, shown or not; all models
+    together have `first_content`; `fallback_after` bounds a model's queue while another model
+    stands ready. A model that writes may be silent for `idle`, and everything ends at `total`.
+    `output` are the characters that an answer may have.
+    """
+
+    attempts: int = 3
+    output: int = 2_000_000
+    backoff: float = 0.5
+    attempt: float = 20.0
+    first_content: float = 45.0
+    fallback_after: float = 1.0
+    idle: float = 30.0
+    total: float = 600.0
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What one model of a chain gets: so many attempts, until a moment; and it may keep the
+    request in its queue until `queue_until`."""
+
+    attempts: int
+    until: float
+    queue_until: float
+
+
+def next_of(circuits: Sequence[Circuit], now: float) -> int:
+    """Which of the models that are left is asked: the first that stands ready; when none does,
+    the one whose cool-down ends soonest."""
+    for index, circuit in enumerate(circuits):
+        if circuit.ready(now):
+            return index
+    return min(range(len(circuits)), key=lambda index: circuits[index].until or 0.0)
+
+
+def terms(patience: Patience, now: float, end: float, others: Sequence[Circuit]) -> Terms:
+    """The terms of a model that is asked `now`, where the budget has its `end` and the `others`
+    are left behind it."""
+    until = now + (end - now) / (1 + len(others))
+    if any(circuit.ready(now) for circuit in others):
+        return Terms(1, until, min(until, now + patience.fallback_after))
+    return Terms(patience.attempts, until, until)
+
+
+def failure_of(failures: Sequence[StreamapiError]) -> StreamapiError:
+    """What a chain failed for, when each of its models did: for what may pass, if any of it may."""
+    passing = [error for error in failures if error.retryable]
+    return (passing or failures)[-1]
