@@ -93,8 +93,8 @@ system:
 
 .PHONY: torture bench bench-all fairness floods profile
 
-torture: $(VENV)/.installed ## kill processes and cut connections, as often as was promised (5 minutes)
-	@TORTURE=1 $(BIN)/pytest -q -s tests/test_survival.py
+torture: $(VENV)/.installed ## kill processes and cut connections, as often as was promised (20 minutes)
+	@TORTURE=1 $(BIN)/pytest -q -s tests/test_survival.py tests/test_killed_writers.py
 
 bench: $(VENV)/.installed ## measure streamapi beside its peers (20 minutes; ARGS=--quick: 4)
 	@$(BIN)/python -m bench.run $(ARGS)

@@ -160,7 +160,10 @@ class Settings(BaseSettings):
         2_000_000, ge=1000, description="Of one log in memory; beyond it: `output_too_large`."
     )
     log_max_events: int = Field(
-        100_000, ge=10, description="Of one log; beyond it: `output_too_large`."
+        100_000,
+        ge=10,
+        le=100_000_000,  # far below `LOST_AT`
+        description="Of one log; beyond it: `output_too_large`.",
     )
     max_logs: int = Field(
         10_000,

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from streamapi.emulator import Emulator
+from streamapi.generation.log import LOST_AT
 from tests import sse
 from tests.conftest import RedisServer, until
 from tests.test_server import serving
@@ -127,7 +128,7 @@ async def test_followers_of_a_killed_writer_are_told(rig: Rig, pair: tuple[str, 
         began = time.monotonic()
         await asyncio.wait_for(asyncio.gather(*(task for _, task in readers)), LEASE + LATE)
         for seen, _ in readers:
-            assert [event.n for event in seen] == list(range(1, len(seen) + 1))
+            assert [event.n for event in seen] == [*range(1, len(seen)), LOST_AT]
             assert [event.type for event in seen if event.type in ENDINGS] == ["failed"]
             assert seen[-1].data["problem"]["code"] == "producer_lost"
         return time.monotonic() - began

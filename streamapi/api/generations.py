@@ -14,7 +14,7 @@ from streamapi.api.services import Services, caller, reading, services
 from streamapi.api.who import takes_tickets
 from streamapi.errors import InvalidRequest, Overloaded, StoreUnavailable
 from streamapi.generation.event import Fold, encode, fold
-from streamapi.generation.log import Generation
+from streamapi.generation.log import LOST_AT, Generation
 
 COME_AGAIN = (0.2, 1.5)
 """Seconds after which those who are sent to another process reconnect."""
@@ -75,7 +75,7 @@ async def _resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Resp
     tail = await parts.generations.tail(generation)
     if request.method == "HEAD":  # a HEAD would follow the stream to its end, and send nothing
         return Response(b"", headers={**sse.HEADERS, **headers(generation)})
-    if tail.ended and after == tail.n:
+    if after == LOST_AT or (tail.ended and after == tail.n):
         return Response(b"", status=204, headers=headers(generation))
     frames = sse.stream(parts, generation, request_id(), after=after, ping=ping)
     return await sse.respond(generation, until_told(parts, frames))

@@ -11,7 +11,7 @@ import msgspec
 from streamapi.api.answer import event_data
 from streamapi.errors import InvalidRequest, Problem
 from streamapi.generation.event import Start, encode
-from streamapi.generation.log import Entry, Generation
+from streamapi.generation.log import LOST_AT, Entry, Generation
 
 Ref = Annotated[str, msgspec.Meta(max_length=200)] | int
 
@@ -33,7 +33,7 @@ class ResumeMessage(Message, tag="resume"):
     """Follow a generation from behind the event number `after`."""
 
     generation: str
-    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    after: Annotated[int, msgspec.Meta(ge=0, le=LOST_AT)] = 0
     ref: Ref | None = None
 
 

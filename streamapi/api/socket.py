@@ -44,7 +44,7 @@ from streamapi.errors import (
     StreamapiError,
     TooManyStreams,
 )
-from streamapi.generation.log import Generation
+from streamapi.generation.log import LOST_AT, Generation
 from streamapi.generation.watch import Stall
 from streamapi.tasks.task import Task
 
@@ -194,7 +194,9 @@ class Conversation:
             generation = await self._parts.generations.find(caller(), message.generation)
             tail = await self._parts.generations.tail(generation)
             # Who has seen the ending already is shown it once more, rather than silence.
-            after = min(message.after, tail.n - 1) if tail.ended else message.after
+            after = min(message.after, LOST_AT - 1)
+            if tail.ended and after == tail.n:
+                after -= 1
             await self._follow(generation, after, message.ref)
         elif isinstance(message, CancelMessage):
             generation = await self._parts.generations.find(caller(), message.generation)

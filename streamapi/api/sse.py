@@ -15,7 +15,7 @@ from streamapi.api.answer import GenerationFailed, event_data, headers, own_prob
 from streamapi.api.services import Services
 from streamapi.errors import InvalidHeader, InvalidRequest
 from streamapi.generation.event import CONTENT, ENDINGS, EVENTS, Failed
-from streamapi.generation.log import Entry, Generation
+from streamapi.generation.log import LOST_AT, Entry, Generation
 from streamapi.generation.watch import Stall
 
 RETRY = b"retry: 2000\n\n"
@@ -115,7 +115,7 @@ def cursor() -> tuple[str | None, int] | None:
     if value is None:
         return None
     found = _CURSOR.fullmatch(value)
-    if found is None or (header and found[1] is None):
+    if found is None or (header and found[1] is None) or int(found[2]) > LOST_AT:
         text = "Send the id of the last event that you saw, such as gen_....12, or leave it out."
         raise InvalidHeader(text) if header else InvalidRequest(text)
     return found[1], int(found[2])

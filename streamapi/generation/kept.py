@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from streamapi.generation.event import CONTENT, ENDINGS, Event, Wait, encode, let_go
-from streamapi.generation.log import Conflict, Eager, Entry, Stopped
+from streamapi.generation.log import LOST_AT, Conflict, Eager, Entry, Stopped
 from streamapi.generation.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -31,13 +31,14 @@ class Kept:
     read on here, though it may go on elsewhere."""
 
     __slots__ = (
-        "broken", "ended", "entries", "generations", "holds", "released", "size", "stop",
+        "broken", "ended", "entries", "generations", "holds", "lost", "released", "size", "stop",
         "stopping", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.ended = False
+        self.lost: Entry | None = None  # the ending at `LOST_AT`, when the writer is gone
         self.size = 0
         self.holds: set[str] = set()
         self.released: dict[str | None, Entry] = {}  # the ending of those who let go early
@@ -46,6 +47,15 @@ class Kept:
         self.stop: Callable[[Stopped], None] | None = None
         self.waiting: list[Reader] = []
         self.broken: Exception | None = None
+
+    @property
+    def tail(self) -> int:
+        """The position of the last event, or of the ending of a log that is lost."""
+        return len(self.entries) if self.lost is None else LOST_AT
+
+    def apart(self, generation: str | None) -> Entry | None:
+        """The ending that a generation's readers get and that is not among the entries."""
+        return self.released.get(generation, self.lost)
 
     def takes(self, log: str, entries: Sequence[Entry]) -> None:
         """Raise `Conflict` unless the entries may come next."""

@@ -2,12 +2,14 @@
 ending. These are the verbs of a backend, and its laws.
 
 1. Positions are 1..n without a gap. An append succeeds only at tail + 1, and only while there is
-   no ending; anything else is a `Conflict`.
+   no ending; anything else is a `Conflict`. One ending stands apart: a log that is ended for its
+   writer, who is gone, is ended at `LOST_AT`.
 2. There is exactly one ending, and it is last.
 3. `read(after=k)` yields k+1, k+2, ... in order, waits for what has not come yet, and ends by
    itself after the ending. Past and live are one verb, so there is no seam in which an event
    could be lost or repeated. A cursor beyond the tail of a log that will not grow any more gets
-   `failed producer_lost`: never silence, never a clean end.
+   `failed producer_lost` at `LOST_AT`: never silence, never a clean end. Behind `LOST_AT` nothing
+   comes.
 4. A claimed name points at a generation whose log has its `start`. A claim can be replaced by
    compare-and-set: whose log ended in `failed` or `cancelled` must not be an error cache.
 5. Everything ends: logs, claims and holds have a time to live, logs have bounds of bytes and
@@ -26,6 +28,15 @@ from streamapi.generation.event import Event
 Stopped = Literal["caller", "disconnect", "revoked", "shutdown"]
 OnDisconnect = Literal["grace", "cancel", "continue"]
 CacheStatus = Literal["miss", "hit", "collapsed"]
+
+
+LOST_AT = 1_000_000_000
+"""The position of the ending that a writer did not write itself: `failed producer_lost`.
+
+A writer shows events before others can know of them, so nobody else can tell which positions its
+readers have seen. Whoever ends the log in its place therefore needs a position that no writer
+uses. All writers stay far below this one (`STREAMAPI_LOG_MAX_EVENTS` has an upper bound), and it
+fits into 32 bits, for clients that keep the number in an `int`."""
 
 
 class Conflict(Exception):

@@ -14,7 +14,16 @@ import msgspec
 from streamapi.errors import OutputTooLarge, Overloaded, ProducerLost
 from streamapi.generation.event import ENDINGS, Event, Failed
 from streamapi.generation.kept import Kept, Reader, entries_of
-from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Stopped, Tail
+from streamapi.generation.log import (
+    LOST_AT,
+    Conflict,
+    Eager,
+    Entry,
+    Generation,
+    LogGone,
+    Stopped,
+    Tail,
+)
 
 ENTRY_OVERHEAD = 200  # bytes of memory for an event beside its JSON, roughly
 BATCH = 128  # events that a reader takes at once: a replay lets the loop breathe between
@@ -80,11 +89,21 @@ class MemoryLogs:
         kept.size += size
         self._size += size
         if ended:
-            kept.ended, kept.stop = True, None
-            self._finished[log] = self._clock()
-            kept.wake()
+            self._end(log, kept)
         else:
             kept.hand(entries)
+
+    def lose(self, log: str, ending: Entry) -> None:
+        """End a log whose writer is gone, at `LOST_AT`."""
+        kept = self._logs.get(log)
+        if kept is not None and not kept.ended:
+            kept.lost = ending
+            self._end(log, kept)
+
+    def _end(self, log: str, kept: Kept) -> None:
+        kept.ended, kept.stop = True, None
+        self._finished[log] = self._clock()
+        kept.wake()
 
     async def read(
         self,
@@ -98,36 +117,33 @@ class MemoryLogs:
         reader = Reader(after, silence, eager)
         try:
             while True:
-                released = kept.released.get(hold) if kept.released else None
-                last = len(kept.entries) if released is None else released.n - 1
+                last, ending = len(kept.entries), kept.apart(hold)
+                if ending is not None:
+                    last = min(last, ending.n - 1)
                 if reader.n < last:
                     batch = kept.entries[reader.n : min(last, reader.n + BATCH)]
                     reader.n = batch[-1].n
                     yield batch
                     if reader.n < last:
                         await asyncio.sleep(0)
-                elif released is not None:
-                    last = released.n
-                    if reader.n < last:
-                        reader.n = last
-                        yield (released,)
-                    break
-                elif kept.ended:
+                elif ending is not None or kept.ended:
                     break
                 elif kept.broken is not None:
                     raise kept.broken
                 elif await reader.news(kept):
                     yield ()  # silence
-            if reader.n > last:
+            if ending is not None and reader.n < ending.n:
+                yield (ending,)
+            elif (last if ending is None else ending.n) < reader.n < LOST_AT:
                 lost = ProducerLost("This log ended before the event that was asked for.")
-                yield (Entry(reader.n + 1, Failed(lost.problem()), b""),)
+                yield (Entry(LOST_AT, Failed(lost.problem()), b""),)
         finally:
             reader.stop()
 
     async def tail(self, log: str, hold: str | None = None) -> Tail:
         kept = self._kept(log)
-        released = kept.released.get(hold)
-        return Tail(len(kept.entries), kept.ended) if released is None else Tail(released.n, True)
+        ending = kept.apart(hold)
+        return Tail(kept.tail, kept.ended) if ending is None else Tail(ending.n, True)
 
     async def claim(
         self, name: str, generation: str, ttl: float, replaces: str | None = None

@@ -5,6 +5,21 @@ expired and end the log otherwise, and then there would be two endings. So an en
 Redis, unless Redis is away: nobody waits longer than the lane's patience, and what could not be
 mirrored is mirrored when Redis is back.
 
+A reader may have seen more than Redis has when its writer is killed. That costs no reader its
+ending, because an event's position tells who wrote it:
+
+- A position below `LOST_AT` has one meaning. Only the log's writer gives it one: `APPEND` takes
+  entries from no other process, and the writer gives each position once, from its own memory.
+- `LOST_AT` has one meaning, too: `failed producer_lost`. Whoever ends a log in its writer's place
+  uses this position and no other, whatever the tail: `LOST`, a follower whose log is gone from
+  Redis, a writer that finds its log ended by another, and a reader beyond a finished log. So two
+  survivors, or a survivor and a stalled writer, cannot disagree about it.
+- A writer never reaches `LOST_AT`: logs have a bound of events far below it.
+
+So a cursor below `LOST_AT` never stands on the ending of a lost log, however far ahead its reader
+was: it gets that ending. A cursor on `LOST_AT` has had it, and gets nothing more. A cursor equal to
+the tail of a log that its writer ended has seen the writer's own event there: that ending.
+
 Memory is the truth of a log for as long as its writer lives. A Redis that lost it (emptied, set
 back, restarted) gets it again from its start.
 """
@@ -21,8 +36,17 @@ from streamapi.generation.kept import Kept
 from streamapi.generation.log import Conflict, Entry, Generation, Stopped
 from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis_lane import Lane
-from streamapi.generation.redis_scripts import APPEND, DROP, HOLD, LEFT, LOOK, RELEASE, RENEW
-from streamapi.generation.redis_wire import Lives, lost, pack, pack_generation
+from streamapi.generation.redis_scripts import (
+    APPEND,
+    DROP,
+    HOLD,
+    LEFT,
+    LOOK,
+    LOST,
+    RELEASE,
+    RENEW,
+)
+from streamapi.generation.redis_wire import Lives, loss, lost, pack, pack_generation
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +130,8 @@ class Mirror:
                  *life, lives.lease),
                 partial(self._flushed, own, own.sent + len(batch), ends),
             )  # fmt: skip
+        if own.kept.lost is not None:
+            self._lane.post(LOST, loss(own.log, self._lives))
         for generation in own.marks:  # behind the entries that it saw
             left = own.kept.released[generation]
             why = left.event.by if isinstance(left.event, Cancelled) else "revoked"
@@ -149,8 +175,7 @@ class Mirror:
         logger.warning("%s was ended by another process", own.log)
         own.done, own.ending = True, ()
         stop = own.kept.stop
-        if not own.kept.ended:
-            self._local.put(own.log, [Entry(len(own.kept.entries) + 1, lost(), b"")])
+        self._local.lose(own.log, lost())
         if stop is not None:
             stop("shutdown")
         self._answer(own, False)

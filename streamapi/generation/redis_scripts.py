@@ -1,7 +1,8 @@
 """The scripts by which a Redis keeps the laws of `log.py`, and the keys that they keep them in.
 
     {prefix}log:{log}       stream: one entry per log and tick, `n` its first position and `e` its
-                            events; or the mark of a generation that let go (`g`, `n`, `w`)
+                            events; or the ending of a lost log, with the tail before it (`t`);
+                            or the mark of a generation that let go (`g`, `n`, `w`)
     {prefix}meta:{log}      hash: tail, writer, ended (by which process), last, stop, left:{gen}
     {prefix}holds:{log}     set: the generations that hold it
     {prefix}gen:{id}        hash: the generation's log, and the generation
@@ -92,15 +93,17 @@ return {1, tail}
 """)
 
 LOST = _script("""
--- Law 3: a log without an ending whose writer has no lease any more gets one, once.
--- log, event, type, time to live, that of its generations -> whether it was done here
+-- Law 3: a log without an ending whose writer has no lease any more gets one, once; and a writer
+-- that knows of that ending gives it back to a Redis that has lost it. `t` is what comes before.
+-- log, event, type, position, time to live, that of its generations -> whether it was done here
 local log = ARGV[3]
 local meta = key('meta', log)
 local m = call('HMGET', meta, 'tail', 'ended', 'writer')
-if not m[1] or m[2] or call('EXISTS', key('lease', m[3])) == 1 then return 0 end
-call('XADD', key('log', log), '*', 'n', m[1] + 1, 'e', ARGV[4])
-call('HSET', meta, 'tail', m[1] + 1, 'ended', me, 'last', ARGV[5])
-expire(log, ARGV[6], ARGV[7])
+if not m[1] or m[2] then return 0 end
+if m[3] ~= me and call('EXISTS', key('lease', m[3])) == 1 then return 0 end
+call('XADD', key('log', log), '*', 'n', ARGV[6], 't', m[1], 'e', ARGV[4])
+call('HSET', meta, 'tail', ARGV[6], 'ended', me, 'last', ARGV[5])
+expire(log, ARGV[7], ARGV[8])
 return 1
 """)
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from streamapi.errors import StoreUnavailable
 from streamapi.generation.event import let_go
-from streamapi.generation.log import Entry, LogGone
+from streamapi.generation.log import LOST_AT, Entry, LogGone
 from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis_lane import PATIENCE, RETRY, Lane, connect, within
 from streamapi.generation.redis_scripts import LOOK, LOST, PAGE, WAKE
-from streamapi.generation.redis_wire import Lives, lost, pack, unpack, why_of
+from streamapi.generation.redis_wire import Lives, loss, lost, unpack, why_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Follower:
         """What Redis knows of a log: `LOOK`. Raises `LogGone` and `StoreUnavailable`."""
         [found] = await self._lane.call(LOOK, generation, log)
         if len(found) > 1 and self._orphan(found):
-            await self._lane.call(LOST, *self._loss(log))
+            await self._lane.call(LOST, *loss(log, self._lives))
             [found] = await self._lane.call(LOOK, generation, log)
         if len(found) == 1:
             kept = self._local.get(log)
@@ -101,7 +101,7 @@ class Follower:
     async def _load(self, copy: Copy) -> None:
         tail, ended, *_ = await self.look(copy.log)
         kept = self._local.get(copy.log)
-        if kept is not None and kept.ended and ended and len(kept.entries) == tail:
+        if kept is not None and kept.ended and ended and kept.tail == tail:
             return
         self._local.drop(copy.log)
         page: Sequence[Any] = [None] * PAGES
@@ -131,11 +131,14 @@ class Follower:
             entries = [entry for entry in unpack(n, told[b"e"]) if entry.n > known]
             if kept is not None and kept.ended:
                 return
-            if entries and entries[0].n == known + 1:
-                self._local.put(copy.log, entries)
-            elif entries:
+            before = int(told[b"t"]) if n == LOST_AT else n - 1
+            if before > known:
                 copy.cursor = b"0-0"  # something is missing: read it all again
                 return
+            if n == LOST_AT:
+                self._local.lose(copy.log, entries[0])
+            elif entries:
+                self._local.put(copy.log, entries)
         kept = self._local.get(copy.log)
         if kept is not None and copy.marks:
             for mark in [mark for mark in copy.marks if mark[1].n <= len(kept.entries) + 1]:
@@ -161,7 +164,7 @@ class Follower:
             if len(found) == 1:
                 copy.missing = copy.missing or now
                 if self._sure() and now - copy.missing >= self._lives.lease / 1000:
-                    self._local.put(copy.log, [Entry(len(kept.entries) + 1, lost(), b"")])
+                    self._local.lose(copy.log, lost())
                 continue
             copy.missing = None
             if found[0] > len(kept.entries):
@@ -170,7 +173,7 @@ class Follower:
                     self._lane.post(WAKE, ())
                 copy.behind = len(kept.entries)
             if self._orphan(found):
-                self._lane.post(LOST, self._loss(copy.log))
+                self._lane.post(LOST, loss(copy.log, self._lives))
 
     def _orphan(self, found: Sequence[Any]) -> bool:
         return not found[1] and not found[3] and self._sure()
@@ -179,11 +182,6 @@ class Follower:
         """Whether a lease that is not there has expired. When Redis was away nobody could renew
         one: all get the time to."""
         return time.monotonic() - self._lane.healthy_since >= self._lives.lease / 1000
-
-    def _loss(self, log: str) -> tuple[str, bytes, str, int, int]:
-        ending = lost()
-        packed = pack([Entry(0, ending, b"")])
-        return log, packed, ending.type, self._lives.ended, self._lives.ended_generation
 
     def _comes(self, copy: Copy) -> bool:
         """Whether more of it will come, and the past is here."""

@@ -10,9 +10,9 @@ from typing import get_args
 import msgspec
 
 from streamapi.errors import ProducerLost
-from streamapi.generation.event import EVENTS, Event, Failed, encode
+from streamapi.generation.event import EVENTS, Failed, encode
 from streamapi.generation.kept import SHARED
-from streamapi.generation.log import Entry, Generation, Stopped
+from streamapi.generation.log import LOST_AT, Entry, Generation, Stopped
 from streamapi.generation.memory_log import LogBounds
 
 _pack = msgspec.msgpack.Encoder()
@@ -59,6 +59,13 @@ def unpack(n: int, data: bytes) -> list[Entry]:
     ]
 
 
+def loss(log: str, lives: Lives) -> tuple[str, bytes, str, int, int, int]:
+    """What the script is told that ends a log whose writer is gone."""
+    ending = lost()
+    packed = pack([ending])
+    return log, packed, ending.event.type, ending.n, lives.ended, lives.ended_generation
+
+
 def pack_generation(generation: Generation) -> bytes:
     """A generation, for its key."""
     return _pack.encode(generation)
@@ -77,6 +84,7 @@ def why_of(data: bytes) -> Stopped:
     return "caller"
 
 
-def lost() -> Event:
+def lost() -> Entry:
     """The ending of a log whose writer is gone."""
-    return Failed(ProducerLost("The process that wrote this answer is gone.").problem())
+    gone = ProducerLost("The process that wrote this answer is gone.")
+    return Entry(LOST_AT, Failed(gone.problem()), b"")

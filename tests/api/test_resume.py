@@ -305,6 +305,7 @@ MALFORMED = [
     "gen_abc.01",
     "gen_abc.1e3",
     "gen_abc.99999999999",
+    "gen_abc.1000000001",
     "gen_abc. 1",
     "gen_.1",
     "log_abc.1",
@@ -353,6 +354,8 @@ async def test_a_cursor_beyond_the_end_is_told(server: Running, client: httpx.As
     [event] = parse(answer.content)
     assert event.type == "failed"
     assert event.data["problem"]["code"] == "producer_lost"
+    answer = await client.get("/v1/text/stream", headers={"Last-Event-ID": event.id or ""})
+    assert answer.status_code == 204
 
 
 async def test_an_expired_log_is_gone(emulator: Emulator) -> None:

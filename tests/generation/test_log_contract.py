@@ -30,7 +30,16 @@ from streamapi.generation.event import (
     Usage,
     Wait,
 )
-from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Logs, Stopped, Tail
+from streamapi.generation.log import (
+    LOST_AT,
+    Conflict,
+    Entry,
+    Generation,
+    LogGone,
+    Logs,
+    Stopped,
+    Tail,
+)
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.redis_log import RedisLogs
 from tests.conftest import RedisServer, until
@@ -252,7 +261,8 @@ async def test_a_cursor_beyond_a_finished_log_is_told(
     [entry] = await everything(logs, log, after=3 + ahead)
     assert isinstance(entry.event, Failed)
     assert entry.event.problem.code == "producer_lost"
-    assert entry.n > 3 + ahead
+    assert entry.n == LOST_AT > 3 + ahead
+    assert await everything(logs, log, after=LOST_AT) == []
 
 
 async def test_a_cursor_ahead_is_told_when_the_log_ends_before_it(logs: Logs) -> None:
@@ -732,6 +742,7 @@ async def test_a_cursor_beyond_an_ending_of_ones_own_is_told(logs: Logs) -> None
     [entry] = await as_seen_by(logs, mine, after=5)
     assert isinstance(entry.event, Failed)
     assert entry.event.problem.code == "producer_lost"
+    assert entry.n == LOST_AT
 
 
 async def test_letting_go_behind_the_ending_changes_nothing(logs: Logs) -> None:

@@ -13,7 +13,15 @@ import pytest
 
 from streamapi.errors import ProducerLost
 from streamapi.generation.event import Cancelled, Delta, Event, Failed, let_go
-from streamapi.generation.log import Conflict, Entry, Generation, LogGone, Stopped, Tail
+from streamapi.generation.log import (
+    LOST_AT,
+    Conflict,
+    Entry,
+    Generation,
+    LogGone,
+    Stopped,
+    Tail,
+)
 from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.redis_log import RedisLogs
 from tests.conftest import RedisServer, until
@@ -200,10 +208,10 @@ async def test_a_killed_writer_is_noticed(redis_server: RedisServer) -> None:
         began = asyncio.get_running_loop().time()
         seen = await reading
         assert asyncio.get_running_loop().time() - began < LEASE + 1
-        assert [entry.n for entry in seen] == [1, 2, 3]
+        assert [entry.n for entry in seen] == [1, 2, LOST_AT]
         assert lost(seen[-1])
         assert await told(there, mine) == seen
-        assert await there.tail(mine.log) == Tail(3, True)
+        assert await there.tail(mine.log) == Tail(LOST_AT, True)
 
 
 async def test_a_cursor_beyond_the_mirror_of_a_dead_writer(redis_server: RedisServer) -> None:
@@ -215,7 +223,69 @@ async def test_a_cursor_beyond_the_mirror_of_a_dead_writer(redis_server: RedisSe
         assert len(await _now(here, mine)) == 4
         [entry] = await told(there, mine, after=4)
         assert lost(entry)
-        assert entry.n == 5
+        assert entry.n == LOST_AT
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2, 20])
+async def test_no_reader_has_seen_the_position_of_a_loss(
+    redis_server: RedisServer, ahead: int
+) -> None:
+    """Two processes find the writer dead at once, a third follows the log: wherever a reader has
+    come, it gets one ending, at a position that no event of the writer had."""
+    async with (
+        process(redis_server) as here,
+        process(redis_server) as one,
+        process(redis_server) as other,
+        process(redis_server) as third,
+    ):
+        mine = await held(here, text(2))
+        following_on = await following(third, mine, 2)
+        await kill(here)
+        if ahead:
+            await here.append(mine.log, 3, [text(n) for n in range(3, 3 + ahead)])
+        shown = await _now(here, mine)
+        readers = [told(logs, mine, shown[-1].n) for logs in (one, other, one, other)]
+        [[ending], *others] = await asyncio.gather(*readers)
+        assert lost(ending)
+        assert ending.n not in {entry.n for entry in shown}
+        assert others == [[ending]] * 3
+        assert (await following_on)[-1] == ending
+        for logs in (one, other, third):
+            assert await logs.tail(mine.log) == Tail(ending.n, True)
+            assert [entry.n for entry in await told(logs, mine)] == [1, 2, ending.n]
+            assert await told(logs, mine, ending.n) == []
+        assert redis_server.ask("XLEN", f"races:log:{mine.log}") <= 3
+
+
+async def test_a_loss_that_redis_forgot_is_told_again(
+    pair: Pair, redis_server: RedisServer
+) -> None:
+    """A writer whose log another process ended knows that ending: a Redis that is set back to the
+    time before gets it again."""
+    here, there = pair
+    mine = await held(here, text(2))
+    await eventually(lambda: _mirrored(there, mine, 2), "Redis has all of it")
+    await stall(here)
+    ended = await told(there, mine)
+    await resume(here)
+    await here.append(mine.log, 3, [text(3)])
+    await eventually(lambda: _ended(here, mine), "the writer knows", LEASE + 2)
+    last = redis_server.ask("XRANGE", f"races:log:{mine.log}", "-", "+")[-1][0]
+    redis_server.ask("XDEL", f"races:log:{mine.log}", last)
+    redis_server.ask("HDEL", f"races:meta:{mine.log}", "ended")
+    redis_server.ask("HSET", f"races:meta:{mine.log}", "tail", "2")
+    await stall(here)
+    await resume(here)
+    await eventually(lambda: _ended(there, mine), "Redis has the ending again", LEASE + 2)
+    assert await told(there, mine) == ended
+
+
+async def _mirrored(logs: RedisLogs, generation: Generation, n: int) -> bool:
+    return (await logs.tail(generation.log)).n >= n
+
+
+async def _ended(logs: RedisLogs, generation: Generation) -> bool:
+    return (await logs.tail(generation.log)).ended
 
 
 async def _now(logs: RedisLogs, generation: Generation) -> list[Entry]:
@@ -328,6 +398,7 @@ async def test_a_lost_log_of_a_dead_writer_is_no_silence(redis_server: RedisServ
         await kill(here)
         redis_server.ask("FLUSHALL")
         assert lost((await reading)[-1])
+        assert (await reading)[-1].n == LOST_AT
         with pytest.raises(LogGone):
             await told(there, mine)
 

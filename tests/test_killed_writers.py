@@ -1,0 +1,228 @@
+"""Writers that are killed at random moments, under readers that sit on them: each reader has one
+ending, and no id means two things. Real processes, a real Redis, and one address in front of them
+that leads to the process that lives. A few kills here; `make torture` has 200."""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import websockets
+from websockets.exceptions import WebSocketException
+
+from streamapi.emulator import Emulator
+from streamapi.generation.log import LOST_AT
+from tests import sse
+from tests.api.wire import ENDINGS
+from tests.conftest import RedisServer, until
+from tests.test_survival import TORTURE, Rig
+
+ROUNDS, TOGETHER = (50, 4) if TORTURE else (1, 2)
+"""Each round kills so many writers at once."""
+
+PACE = 0.01
+"""Seconds between two events: some five of them between two mirrorings."""
+
+GIVE_UP = 60.0
+"""Seconds in which every reader of a killed writer must have its ending: the lease and a busy
+machine."""
+
+Seen = list[tuple[str, int, str]]
+"""Type, number and content of each event that one reader got, over all of its connections."""
+
+
+Read = Callable[[str, Seen], Coroutine[Any, Any, None]]
+
+
+class Address:
+    """One address, as a load balancer has it: connections lead to `target`."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.url = ""
+        self._pipes: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Address"]:
+        """Listen."""
+        server = await asyncio.start_server(self._lead, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+            for pipe in self._pipes:
+                pipe.cancel()
+            await asyncio.gather(*self._pipes, return_exceptions=True)
+
+    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self.target.removeprefix("http://").rpartition(":")
+        try:
+            there, back = await asyncio.open_connection(host, int(port))
+        except OSError:
+            writer.close()
+            return
+        for source, sink in ((reader, back), (there, writer)):
+            pipe = asyncio.create_task(self._pipe(source, sink))
+            self._pipes.add(pipe)
+            pipe.add_done_callback(self._pipes.discard)
+
+    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        finally:
+            sink.close()
+
+
+def _prompt() -> str:
+    return f"{uuid4().hex} [[words:4000]] [[pace:{PACE}]]"
+
+
+async def by_post(url: str, seen: Seen) -> None:
+    """`POST /v1/text/stream`, then resumptions by POST."""
+    await _by_sse(url, "POST", {"json": {"prompt": _prompt()}}, seen)
+
+
+async def by_event_source(url: str, seen: Seen) -> None:
+    """`GET /v1/text/stream`, and resumptions there until the answer is 204, as a browser does
+    whose page closes nothing."""
+    await _by_sse(url, "GET", {"params": {"prompt": _prompt()}}, seen)
+
+
+async def _by_sse(url: str, method: str, request: dict[str, Any], seen: Seen) -> None:
+    last = ""
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        while True:
+            headers = {"Last-Event-ID": last} if last else {}
+            with suppress(httpx.TransportError):
+                async with client.stream(
+                    method, "/v1/text/stream", headers=headers, **request
+                ) as answer:
+                    if answer.status_code == 204:
+                        return
+                    assert answer.status_code == 200, await answer.aread()
+                    async for event in sse.events(answer):
+                        if event.id:
+                            last = event.id
+                            seen.append((event.type, event.n, json.dumps(event.data)))
+            await asyncio.sleep(0.1)
+
+
+async def by_socket(url: str, seen: Seen) -> None:
+    """`/v1/ws`, and `resume` on a socket that was lost; once more when it has its ending, which
+    must be the same."""
+    generation = ""
+    while len([kind for kind, *_ in seen if kind in ENDINGS]) < 2:
+        with suppress(OSError, WebSocketException):
+            async with websockets.connect(f"{url.replace('http', 'ws', 1)}/v1/ws") as socket:
+                if generation:
+                    said = {"type": "resume", "generation": generation, "after": seen[-1][1]}
+                else:
+                    said = {"type": "start", "task": "text", "request": {"prompt": _prompt()}}
+                await socket.send(json.dumps(said))
+                async for text in socket:
+                    message = json.loads(text)
+                    assert message["type"] != "error", message
+                    if message["type"] == "ping":
+                        continue
+                    generation = message["generation"]
+                    seen.append((message["type"], message.pop("n"), json.dumps(message)))
+                    if message["type"] in ENDINGS:
+                        break
+        await asyncio.sleep(0.1)
+    assert _without_request(seen.pop()) == _without_request(seen[-1])
+
+
+def _without_request(event: tuple[str, int, str]) -> tuple[str, int, dict[str, Any]]:
+    data = json.loads(event[2])
+    data.get("problem", {}).pop("request_id", None)
+    return event[0], event[1], data
+
+
+async def by_javascript(url: str, door: str, seen: Seen) -> None:
+    """The JavaScript client, which resumes by itself."""
+    process = await asyncio.create_subprocess_exec(
+        "node", "--no-warnings", "--experimental-websocket", "--experimental-eventsource",
+        str(Path(__file__).parent / "static" / "ask.mjs"), url, door, _prompt(),
+        stdout=asyncio.subprocess.PIPE, limit=2**24,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async for line in process.stdout:
+            kind, n, data = json.loads(line)
+            assert kind != "error", data
+            seen.append((kind, n, json.dumps(data)))
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
+
+
+def _readers() -> list[Read]:
+    def javascript(door: str) -> Read:
+        return lambda url, seen: by_javascript(url, door, seen)
+
+    doors = ("post", "follow", "eventsource", "websocket") if shutil.which("node") else ()
+    return [by_post, by_event_source, by_socket, *map(javascript, doors)]
+
+
+def one_ending(seen: Seen) -> None:
+    """The events count from 1, the last is the only ending, and no number came twice."""
+    assert [n for _, n, _ in seen] == [*range(1, len(seen)), LOST_AT]
+    assert [kind for kind, *_ in seen if kind in ENDINGS] == ["failed"]
+    assert "producer_lost" in seen[-1][2]
+
+
+async def test_readers_on_a_killed_writer_have_one_ending_each(
+    emulator: Emulator, redis_server: RedisServer
+) -> None:
+    """Over SSE by POST and GET, WebSocket and the four transports of the JavaScript client."""
+    chance = random.Random(os.urandom(8))
+    kills = endings = 0
+
+    async def one(rig: Rig, survivor: str) -> int:
+        writer, url = await rig.serve()
+        async with Address(url).open() as address:
+            logs = [Seen() for _ in _readers()]
+            async with asyncio.TaskGroup() as readers:
+                for read, seen in zip(_readers(), logs, strict=True):
+                    readers.create_task(read(address.url, seen))
+                await until(lambda: all(len(it) > 3 for it in logs), "all are receiving", 30)
+                await asyncio.sleep(chance.uniform(0, 1.0))  # the random moment
+                address.target = survivor
+                writer.kill()
+                readers.create_task(_bounded(logs))
+            for seen in logs:
+                one_ending(seen)
+            return len(logs)
+
+    async with AsyncExitStack() as stack:
+        rig = Rig(emulator, redis_server, stack)
+        _, survivor = await rig.serve()
+        for _ in range(ROUNDS):
+            async with AsyncExitStack() as writers:
+                rig = Rig(emulator, redis_server, writers)
+                endings += sum(await asyncio.gather(*(one(rig, survivor) for _ in range(TOGETHER))))
+                kills += TOGETHER
+            if TORTURE:
+                print(f"\r{kills} writers killed: {endings} readers, one ending each", end="")
+
+
+async def _bounded(logs: list[Seen]) -> None:
+    await until(
+        lambda: all(seen[-1][0] in ENDINGS for seen in logs),
+        "all have an ending",
+        GIVE_UP,
+    )
