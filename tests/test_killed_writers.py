@@ -4,10 +4,9 @@ that leads to the process that lives. A few kills here; `make torture` has 200."
 
 import asyncio
 import json
-import os
 import random
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,21 +23,18 @@ from tests.api.wire import ENDINGS
 from tests.conftest import RedisServer, until
 from tests.test_survival import TORTURE, Rig
 
-ROUNDS, TOGETHER = (50, 4) if TORTURE else (1, 2)
-"""Each round kills so many writers at once."""
+ROUNDS, TOGETHER = (100, 2) if TORTURE else (1, 2)
+"""Each round kills so many writers at once: more would starve each other while they start."""
 
-PACE = 0.01
-"""Seconds between two events: some five of them between two mirrorings."""
+PACE = 0.02
+"""Seconds between two events: two or three of them between two mirrorings."""
 
-GIVE_UP = 60.0
+GIVE_UP = 90.0
 """Seconds in which every reader of a killed writer must have its ending: the lease and a busy
 machine."""
 
 Seen = list[tuple[str, int, str]]
 """Type, number and content of each event that one reader got, over all of its connections."""
-
-
-Read = Callable[[str, Seen], Coroutine[Any, Any, None]]
 
 
 class Address:
@@ -86,7 +82,7 @@ class Address:
 
 
 def _prompt() -> str:
-    return f"{uuid4().hex} [[words:4000]] [[pace:{PACE}]]"
+    return f"{uuid4().hex} [[words:6000]] [[pace:{PACE}]]"
 
 
 async def by_post(url: str, seen: Seen) -> None:
@@ -150,19 +146,19 @@ def _without_request(event: tuple[str, int, str]) -> tuple[str, int, dict[str, A
     return event[0], event[1], data
 
 
-async def by_javascript(url: str, door: str, seen: Seen) -> None:
-    """The JavaScript client, which resumes by itself."""
+async def by_javascript(url: str, logs: dict[str, Seen]) -> None:
+    """The JavaScript client, which resumes by itself, over each of its transports."""
     process = await asyncio.create_subprocess_exec(
         "node", "--no-warnings", "--experimental-websocket", "--experimental-eventsource",
-        str(Path(__file__).parent / "static" / "ask.mjs"), url, door, _prompt(),
+        str(Path(__file__).parent / "static" / "ask.mjs"), url, _prompt(),
         stdout=asyncio.subprocess.PIPE, limit=2**24,
     )  # fmt: skip
     assert process.stdout is not None
     try:
         async for line in process.stdout:
-            kind, n, data = json.loads(line)
-            assert kind != "error", data
-            seen.append((kind, n, json.dumps(data)))
+            door, kind, n, data = json.loads(line)
+            assert kind != "error", (door, data)
+            logs[f"javascript {door}"].append((kind, n, json.dumps(data)))
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
@@ -170,18 +166,35 @@ async def by_javascript(url: str, door: str, seen: Seen) -> None:
         await process.wait()
 
 
-def _readers() -> list[Read]:
-    def javascript(door: str) -> Read:
-        return lambda url, seen: by_javascript(url, door, seen)
-
-    doors = ("post", "follow", "eventsource", "websocket") if shutil.which("node") else ()
-    return [by_post, by_event_source, by_socket, *map(javascript, doors)]
+READERS = {"post": by_post, "EventSource": by_event_source, "socket": by_socket}
+JAVASCRIPT = ("post", "follow", "eventsource", "websocket") if shutil.which("node") else ()
 
 
-def one_ending(seen: Seen) -> None:
+async def one_kill(rig: Rig, survivor: str) -> int:
+    """Kill a writer under its readers, wait for their endings, and return how many they were."""
+    writer, url = await rig.serve()
+    logs = {name: Seen() for name in (*READERS, *(f"javascript {door}" for door in JAVASCRIPT))}
+    async with Address(url).open() as address, asyncio.TaskGroup() as readers:
+        for name, read in READERS.items():
+            readers.create_task(read(address.url, logs[name]))
+        if JAVASCRIPT:
+            readers.create_task(by_javascript(address.url, logs))
+        await until(lambda: all(len(it) > 3 for it in logs.values()), "all receive", GIVE_UP)
+        await asyncio.sleep(random.uniform(0, 0.5))  # the random moment
+        address.target = survivor
+        writer.kill()
+        await until(
+            lambda: all(it[-1][0] in ENDINGS for it in logs.values()), "all have an end", GIVE_UP
+        )
+    for name, seen in logs.items():
+        one_ending(name, seen)
+    return len(logs)
+
+
+def one_ending(name: str, seen: Seen) -> None:
     """The events count from 1, the last is the only ending, and no number came twice."""
-    assert [n for _, n, _ in seen] == [*range(1, len(seen)), LOST_AT]
-    assert [kind for kind, *_ in seen if kind in ENDINGS] == ["failed"]
+    assert [n for _, n, _ in seen] == [*range(1, len(seen)), LOST_AT], name
+    assert [kind for kind, *_ in seen if kind in ENDINGS] == ["failed"], name
     assert "producer_lost" in seen[-1][2]
 
 
@@ -189,40 +202,16 @@ async def test_readers_on_a_killed_writer_have_one_ending_each(
     emulator: Emulator, redis_server: RedisServer
 ) -> None:
     """Over SSE by POST and GET, WebSocket and the four transports of the JavaScript client."""
-    chance = random.Random(os.urandom(8))
     kills = endings = 0
-
-    async def one(rig: Rig, survivor: str) -> int:
-        writer, url = await rig.serve()
-        async with Address(url).open() as address:
-            logs = [Seen() for _ in _readers()]
-            async with asyncio.TaskGroup() as readers:
-                for read, seen in zip(_readers(), logs, strict=True):
-                    readers.create_task(read(address.url, seen))
-                await until(lambda: all(len(it) > 3 for it in logs), "all are receiving", 30)
-                await asyncio.sleep(chance.uniform(0, 1.0))  # the random moment
-                address.target = survivor
-                writer.kill()
-                readers.create_task(_bounded(logs))
-            for seen in logs:
-                one_ending(seen)
-            return len(logs)
-
     async with AsyncExitStack() as stack:
         rig = Rig(emulator, redis_server, stack)
         _, survivor = await rig.serve()
         for _ in range(ROUNDS):
             async with AsyncExitStack() as writers:
                 rig = Rig(emulator, redis_server, writers)
-                endings += sum(await asyncio.gather(*(one(rig, survivor) for _ in range(TOGETHER))))
+                endings += sum(
+                    await asyncio.gather(*(one_kill(rig, survivor) for _ in range(TOGETHER)))
+                )
                 kills += TOGETHER
             if TORTURE:
                 print(f"\r{kills} writers killed: {endings} readers, one ending each", end="")
-
-
-async def _bounded(logs: list[Seen]) -> None:
-    await until(
-        lambda: all(seen[-1][0] in ENDINGS for seen in logs),
-        "all have an ending",
-        GIVE_UP,
-    )
