@@ -7,6 +7,7 @@ the end running generations get their bound, and then their ending.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quart import Quart
@@ -33,6 +34,7 @@ from streamapi.api import (
     who,
 )
 from streamapi.api.services import Services
+from streamapi.generation import background_tasks
 from streamapi.generation.chain import Patience
 from streamapi.generation.generations import Generations
 from streamapi.generation.log import Logs
@@ -111,7 +113,7 @@ async def close(parts: Services, within: float, delay: float = 0.0) -> None:
     if parts.settings.redis_url:
         parts.leaving = True
         parts.generations.outlast_readers()
-        sending = asyncio.create_task(_send_away(parts, told))
+        sending = background_tasks.start("goodbyes", partial(_send_away, parts, told))
     await parts.generations.close(within)
     if sending is not None:
         sending.cancel()

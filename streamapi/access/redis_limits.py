@@ -22,6 +22,7 @@ import msgspec
 from streamapi.access.limits import SLOT_WAIT, Limit, MemoryLimits, Slots, Taken, Want
 from streamapi.access.redis_limits_scripts import HOLD, RELEASE, SCRIPTS, SETTLE, TAKE
 from streamapi.errors import StoreUnavailable
+from streamapi.generation import background_tasks
 from streamapi.generation.redis_lane import PATIENCE, Lane
 from streamapi.generation.redis_scripts import Script
 
@@ -79,10 +80,8 @@ class RedisLimits:
         self.lane.post(RELEASE, (_hidden(key), name))
 
     async def start(self) -> None:
-        self._tasks = [
-            asyncio.create_task(run(), name=f"limits {name}")
-            for name, run in {"lane": self.lane.run, "beat": self._beat}.items()
-        ]
+        runs = {"lane": self.lane.run, "lease": self._beat}
+        self._tasks = [background_tasks.start(f"limits {name}", run) for name, run in runs.items()]
         await self.lane.tried.wait()
 
     async def aclose(self) -> None:

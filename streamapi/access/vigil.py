@@ -8,7 +8,6 @@ Where the database does not answer, nothing is ended: not to know is not to have
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +15,9 @@ from itertools import islice
 
 from streamapi.access.keyring import Keyring
 from streamapi.errors import StoreUnavailable
+from streamapi.generation import background_tasks
 from streamapi.generation.generations import Generations
 from streamapi.records import keys as rows
-
-logger = logging.getLogger(__name__)
 
 LOOKS = 3
 """In the time that a key may live on; so one that fails leaves another."""
@@ -48,7 +46,7 @@ class Vigil:
 
     def start(self) -> None:
         """Begin, on the loop that runs now."""
-        self._task = asyncio.create_task(self._run())
+        self._task = background_tasks.start("keys in use", self._run)
 
     async def aclose(self) -> None:
         """End, and write down what is known of the keys' use."""
@@ -100,5 +98,3 @@ class Vigil:
                 await self._keyring.note()
             except StoreUnavailable:
                 pass  # it has been logged
-            except Exception:
-                logger.exception("a look at the keys in use failed")

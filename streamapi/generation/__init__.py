@@ -11,6 +11,7 @@
         redis_tail.py     what is written elsewhere, into memory
         redis_scripts.py  what must be decided at once, decided in Redis
         redis_wire.py     what it all looks like there
+    background_tasks.py  tasks that run again when they fail
     producer.py     the one writer of a log: gate, deadlines, exactly one ending
     asking.py       asks the models of a chain until one has content
     chain.py        the rules of that: who is next, how often, for how long

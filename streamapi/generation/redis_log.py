@@ -14,11 +14,11 @@ generations of other processes, their logs. Those raise `StoreUnavailable`, at o
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 
 from streamapi.errors import StoreUnavailable
+from streamapi.generation import background_tasks
 from streamapi.generation.event import ENDINGS, Event
 from streamapi.generation.kept import Kept, entries_of
 from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Stopped, Tail
@@ -88,8 +88,9 @@ class RedisLogs:
 
     async def start(self) -> None:
         """Begin. A Redis that is away is waited for no longer than a request would."""
-        runs = {"lane": self._lane.run, "follower": self._follower.run, "beat": self._beat}
-        self._tasks = [asyncio.create_task(run(), name=f"redis {it}") for it, run in runs.items()]
+        runs = {"lane": self._lane.run, "follower": self._follower.run}
+        runs |= {"mirror": self._tick_on, "lease": self._renew_on}
+        self._tasks = [background_tasks.start(f"redis {name}", run) for name, run in runs.items()]
         await self._lane.tried.wait()
 
     async def aclose(self) -> None:
@@ -313,16 +314,13 @@ class RedisLogs:
         for generation, log in forgets.items():
             self._lane.post(FORGET, (generation, log))
 
-    async def _beat(self) -> None:
-        """The pulse of the mirror, and of the lease."""
-        renewed = time.monotonic()
+    async def _tick_on(self) -> None:
         while True:
             await asyncio.sleep(self._tick)
-            try:
-                self._mirror.tick()
-                if time.monotonic() - renewed >= self._lease / BEATS:
-                    renewed = time.monotonic()
-                    self._mirror.renew()
-                    self._follower.check()
-            except Exception:
-                logger.exception("a beat was missed")
+            self._mirror.tick()
+
+    async def _renew_on(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / BEATS)
+            self._mirror.renew()
+            self._follower.check()

@@ -103,10 +103,8 @@ class Mirror:
 
     def tick(self) -> None:
         """Mirror what has come since the last tick."""
-        if self.dirty and self._lane.available:
-            dirty, self.dirty = self.dirty, set()
-            for own in dirty:
-                self.flush(own)
+        while self.dirty and self._lane.available:
+            self.flush(self.dirty.pop())
 
     def flush(self, own: Own) -> None:
         """Mirror a log now."""

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from streamapi.errors import StoreUnavailable
 from streamapi.generation.event import let_go
 from streamapi.generation.log import LOST_AT, Entry, LogGone
@@ -203,7 +205,7 @@ class Follower:
                     await within(PATIENCE, connect(connection))
                     while True:
                         await self._turn(connection)
-                except Exception as error:
+                except (OSError, RedisError) as error:
                     logger.debug("the follower lost Redis: %s", error)  # the lane says it louder
                     await asyncio.sleep(RETRY)
         finally:

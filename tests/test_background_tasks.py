@@ -1,0 +1,227 @@
+"""Each task that runs beside the requests goes on after an exception that nobody expected."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from streamapi import app
+from streamapi.access.keyring import Keyring
+from streamapi.access.limits import Slots, Want
+from streamapi.access.redis_limits import RedisLimits
+from streamapi.access.vigil import Vigil
+from streamapi.emulator import Emulator
+from streamapi.generation import background_tasks
+from streamapi.generation.generations import Generations
+from streamapi.generation.memory_log import MemoryLogs
+from streamapi.generation.redis_log import RedisLogs
+from tests.access.conftest import Records
+from tests.access.conftest import records as records  # a fixture
+from tests.conftest import RedisServer, running, until
+from tests.generation.scripted import QUICK
+from tests.generation.test_log_contract import DONE, START, fresh, hold_on, text
+
+
+class Failing:
+    """Makes a method raise the next time it is called, and counts its calls after that."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, method: str) -> None:
+        self.failed = False
+        self.after = 0
+        self._real: Callable[..., Any] = getattr(owner, method)
+        patch.setattr(owner, method, self._call)
+
+    def _call(self, *arguments: Any) -> Any:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("nobody expected this")
+        self.after += 1
+        return self._real(*arguments)
+
+    async def goes_on(self) -> None:
+        """Wait until it has failed, and was called again."""
+        await until(lambda: self.failed and self.after, "the task goes on")
+
+
+def said(caplog: pytest.LogCaptureFixture, name: str) -> bool:
+    """Whether the log has the exception, and which task it was."""
+    return any(
+        record.exc_info and f"{name!r} failed" in record.getMessage() for record in caplog.records
+    )
+
+
+# The supervisor itself.
+
+
+async def test_the_wait_grows_to_its_bound_and_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A task that fails at once waits longer each time; one that ran for a while does not."""
+    waits: list[float] = []
+    clock = 0.0
+    ran = iter([0.0] * 8 + [60.0, 0.0])
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def run() -> None:
+        nonlocal clock
+        try:
+            clock += next(ran)
+        except StopIteration:
+            raise asyncio.CancelledError from None
+        raise RuntimeError
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: clock)
+    monkeypatch.setattr(background_tasks.asyncio, "sleep", sleep)
+    with suppress(asyncio.CancelledError):
+        await background_tasks._run("it", run)
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 0.1, 0.2]
+
+
+async def test_a_task_that_just_ends_runs_again(caplog: pytest.LogCaptureFixture) -> None:
+    """It was meant to run on."""
+    runs: list[int] = []
+
+    async def run() -> None:
+        runs.append(1)
+
+    task = background_tasks.start("brief", run)
+    await until(lambda: len(runs) > 1, "it runs again")
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert "'brief' ended" in caplog.text
+
+
+# The tasks of the logs, each with an exception in it.
+
+
+@pytest.fixture
+async def pair(redis_server: RedisServer) -> AsyncIterator[tuple[RedisLogs, RedisLogs]]:
+    """Two processes' logs on one Redis."""
+    prefix = f"{uuid4().hex}:"
+    one, other = (RedisLogs(redis_server.url, tick=0.02, lease=0.6, prefix=prefix) for _ in "ab")
+    await one.start()
+    await other.start()
+    yield one, other
+    await one.aclose()
+    await other.aclose()
+
+
+LOG_TASKS = {
+    "lane": ("_lane", "_turn"),
+    "follower": ("_follower", "_turn"),
+    "mirror": ("_mirror", "tick"),
+    "lease": ("_mirror", "renew"),
+}
+
+
+async def test_every_task_of_the_logs_is_tried(pair: tuple[RedisLogs, RedisLogs]) -> None:
+    """A task that is added is added to the test below."""
+    names = {task.get_name() for task in pair[0]._tasks}
+    assert names == {f"redis {name}" for name in LOG_TASKS}
+
+
+@pytest.mark.parametrize("name", LOG_TASKS)
+async def test_the_logs_survive_an_exception(
+    pair: tuple[RedisLogs, RedisLogs],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Behind it, what one process writes is followed in the other."""
+    for broken, working in (pair, pair[::-1]):
+        part, method = LOG_TASKS[name]
+        failing = Failing(monkeypatch, getattr(broken, part), method)
+        await failing.goes_on()
+        assert said(caplog, f"redis {name}")
+        await until(lambda broken=broken: broken.available, "it has Redis")  # type: ignore[misc]
+        for writer, reader in ((broken, working), (working, broken)):
+            log = fresh()
+            await writer.append(log, 1, [START])
+            mine = hold_on(log)
+            await writer.hold(mine)
+            reading = asyncio.create_task(read(reader, log))
+            await writer.append(log, 2, [text(2)])
+            await writer.append(log, 3, [DONE])
+            assert await asyncio.wait_for(reading, 5) == [START, text(2), DONE]
+
+
+async def read(logs: RedisLogs, log: str) -> list[Any]:
+    """The events of a log, to its end."""
+    return [entry.event async for batch in logs.read(log) for entry in batch]
+
+
+# The others.
+
+
+@pytest.mark.parametrize("name", ["lane", "lease"])
+async def test_the_limits_survive_an_exception(
+    redis_server: RedisServer,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Behind it they are counted in Redis, and slots are kept."""
+    limits = RedisLimits(redis_server.url, lease=0.3, prefix=f"{uuid4().hex}:")
+    await limits.start()
+    assert {task.get_name() for task in limits._tasks} == {"limits lane", "limits lease"}
+    await limits.take(Want("held", Slots(1), name="n"))  # so that there is something to renew
+    owner, method = (limits.lane, "_turn") if name == "lane" else (limits, "_renew")
+    failing = Failing(monkeypatch, owner, method)
+    await failing.goes_on()
+    assert said(caplog, f"limits {name}")
+    await until(lambda: limits.lane.available, "it has Redis")
+    [taken] = await limits.take(Want("k", Slots(1), name="n"))
+    assert taken.allowed
+    assert not taken.local
+    await limits.aclose()
+
+
+async def test_the_watch_over_keys_survives_an_exception(
+    records: Records, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind it, the readers of a key that expired are sent away."""
+    generations = Generations(MemoryLogs(), QUICK, 0.1)
+    watch = Vigil(Keyring(records, 30.0, 300.0), generations, 0.01)
+    _, expired = await records.make(expires=time.time() - 1)
+    failing = Failing(monkeypatch, watch, "look")
+    watch.start()
+    await failing.goes_on()
+    assert said(caplog, "keys in use")
+    away: list[str] = []
+    with watch.reading(expired.id, lambda: away.append("away")):
+        await until(lambda: away, "its reader is sent away")
+    await watch.aclose()
+    await generations.close(0.0)
+
+
+async def test_the_drain_survives_an_exception(
+    emulator: Emulator,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Readers that come late are still sent to another process."""
+    async with running(emulator, redis_url=redis_server.url) as server:
+        failing = Failing(monkeypatch, app, "_say_goodbye")
+        sent: list[str] = []
+        closing = asyncio.Event()
+
+        async def close(within: float) -> None:
+            await closing.wait()
+
+        monkeypatch.setattr(server.parts.generations, "close", close)
+        draining = asyncio.create_task(app.close(server.parts, 5.0))
+        await failing.goes_on()
+        assert said(caplog, "goodbyes")
+        server.parts.streams.add(lambda: sent.append("sent"))
+        await until(lambda: sent, "the late reader is sent away")
+        closing.set()
+        await draining
