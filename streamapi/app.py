@@ -235,7 +235,7 @@ def _logs(settings: Settings) -> Logs:
         return MemoryLogs(bounds)
     from streamapi.generation.redis_log import RedisLogs
 
-    return RedisLogs(settings.redis_url, bounds)
+    return RedisLogs(settings.redis_url, bounds, prefix=settings.redis_prefix)
 
 
 def _shared(settings: Settings) -> tuple[Limits, Tickets]:
@@ -244,7 +244,9 @@ def _shared(settings: Settings) -> tuple[Limits, Tickets]:
     from streamapi.access import redis_limits, redis_limits_scripts, tickets
 
     scripts = (*redis_limits_scripts.SCRIPTS, *tickets.SCRIPTS)
-    limits = redis_limits.RedisLimits(settings.redis_url, settings.workers, scripts=scripts)
+    limits = redis_limits.RedisLimits(
+        settings.redis_url, settings.workers, prefix=settings.redis_prefix, scripts=scripts
+    )
     return limits, tickets.RedisTickets(limits.lane)
 
 

@@ -33,6 +33,12 @@ class Settings(BaseSettings):
         description="Where several processes share their logs: a Redis or Valkey, such as "
         "redis://localhost:6379. Empty: logs are in the memory of one process.",
     )
+    redis_prefix: str = Field(
+        "streamapi:",
+        pattern=r"^[A-Za-z0-9._:-]{1,64}$",
+        description="What the name of each key in Redis begins with. Give each deployment that "
+        "shares a Redis with another one a prefix of its own.",
+    )
     auth: Literal["open", "keys"] = Field(
         "open",
         description="Who may ask: `keys` asks for a key; `open` asks for none, and serves on a "

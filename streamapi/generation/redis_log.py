@@ -156,7 +156,7 @@ class RedisLogs:
     async def tail(self, log: str, hold: str | None = None) -> Tail:
         if log in self._mirror.own:
             return await self._local.tail(log, hold)
-        n, ended, _, _, left = await self._follower.look(log, hold or "")
+        n, ended, _, _, left, _ = await self._follower.look(log, hold or "")
         return Tail(left, True) if left else Tail(n, bool(ended))
 
     async def claim(

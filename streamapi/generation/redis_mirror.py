@@ -46,7 +46,7 @@ from streamapi.generation.redis_scripts import (
     RELEASE,
     RENEW,
 )
-from streamapi.generation.redis_wire import Lives, loss, lost, pack, pack_generation
+from streamapi.generation.redis_wire import FORMAT, Lives, loss, lost, pack, pack_generation
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Mirror:
             self._lane.post(
                 APPEND,
                 (own.log, own.sent + 1, pack(batch), len(batch), batch[-1].event.type, int(ends),
-                 *life, lives.lease),
+                 *life, lives.lease, FORMAT),
                 partial(self._flushed, own, own.sent + len(batch), ends),
             )  # fmt: skip
         if own.kept.lost is not None:

@@ -3,7 +3,8 @@
     {prefix}log:{log}       stream: one entry per log and tick, `n` its first position and `e` its
                             events; or the ending of a lost log, with the tail before it (`t`);
                             or the mark of a generation that let go (`g`, `n`, `w`)
-    {prefix}meta:{log}      hash: tail, writer, ended (by which process), last, stop, left:{gen}
+    {prefix}meta:{log}      hash: tail, writer, ended (by which process), last, stop, format,
+                            left:{gen}
     {prefix}holds:{log}     set: the generations that hold it
     {prefix}gen:{id}        hash: the generation's log, and the generation
     {prefix}claim:{name}    string: the generation that the name points at
@@ -15,6 +16,12 @@ What must be decided at once is one script: two round trips are a race. Scripts 
 from ids, so they run on one Redis or Valkey (or its replica that took over), not on a Cluster.
 Every key that a script makes gets its time to live there. The first arguments of each script are
 the prefix and the process that asks; times are in milliseconds.
+
+Processes of two versions share these keys while a deployment is replaced. A log says in `format`
+which version of entries, marks and inbox messages it needs; `FORMAT` is the newest that a process
+knows. A log that is newer cannot be read there: who asks for it is told `StoreUnavailable`, comes
+again, and so comes to a process that knows it. What an older version's *scripts* would misread
+needs another kind of key instead.
 """
 
 import hashlib
@@ -74,7 +81,7 @@ APPEND = _script("""
 -- refuse a used position: a stalled writer's *later* entries would land behind another's ending.
 -- A mirror that begins brings the lease with it, or its log would be taken for an orphan's.
 -- log, position, events, how many, the last one's type, whether it ends the log, time to live,
--- that of its generations, lease -> {1, tail} | {0, tail, who ended it, writer} | {-1}
+-- that of its generations, lease, format -> {1, tail} | {0, tail, who ended it, writer} | {-1}
 local log, position = ARGV[3], tonumber(ARGV[4])
 local meta = key('meta', log)
 local m = call('HMGET', meta, 'tail', 'ended', 'writer')
@@ -86,7 +93,10 @@ end
 tail = tail + tonumber(ARGV[6])
 call('XADD', key('log', log), '*', 'n', position, 'e', ARGV[5])
 call('HSET', meta, 'tail', tail, 'writer', me, 'last', ARGV[7])
-if not m[1] then call('SET', key('lease', me), '1', 'PX', ARGV[11]) end
+if not m[1] then
+  call('SET', key('lease', me), '1', 'PX', ARGV[11])
+  call('HSET', meta, 'format', ARGV[12])
+end
 if ARGV[8] == '1' then call('HSET', meta, 'ended', me) end
 if not m[1] or ARGV[8] == '1' then expire(log, ARGV[9], ARGV[10]) end
 return {1, tail}
@@ -108,13 +118,16 @@ return 1
 """)
 
 LOOK = _script("""
--- generation or nothing, logs... -> {tail, ended, writer, has a lease, where it let go} of each
+-- generation or nothing, logs...
+-- -> {tail, ended, writer, has a lease, where it let go, format} of each
 local found = {}
 for i = 4, #ARGV do
-  local m = call('HMGET', key('meta', ARGV[i]), 'tail', 'ended', 'writer', 'left:' .. ARGV[3])
+  local m = call('HMGET', key('meta', ARGV[i]), 'tail', 'ended', 'writer', 'left:' .. ARGV[3],
+    'format')
   if m[1] then
     local lease = call('EXISTS', key('lease', m[3]))
-    found[i - 3] = {tonumber(m[1]), m[2] and 1 or 0, m[3], lease, tonumber(m[4] or 0)}
+    found[i - 3] = {tonumber(m[1]), m[2] and 1 or 0, m[3], lease, tonumber(m[4] or 0),
+      tonumber(m[5] or 0)}
   else
     found[i - 3] = {0}
   end

@@ -20,12 +20,13 @@ from streamapi.generation.log import LOST_AT, Entry, LogGone
 from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis_lane import PATIENCE, RETRY, Lane, connect, within
 from streamapi.generation.redis_scripts import LOOK, LOST, PAGE, WAKE
-from streamapi.generation.redis_wire import Lives, loss, lost, unpack, why_of
+from streamapi.generation.redis_wire import FORMAT, Lives, loss, lost, newer, unpack, why_of
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 1.0  # seconds that one read waits at most; a lost wake-up costs no more
 PAGES = 500  # entries of a stream that are asked for at once
+MESSAGES = ("wake", "hold", "release", "stop", "forget")
 Told = Callable[[str, str, str, bytes], Awaitable[None]]
 
 
@@ -64,6 +65,8 @@ class Follower:
     async def look(self, log: str, generation: str = "") -> Sequence[Any]:
         """What Redis knows of a log: `LOOK`. Raises `LogGone` and `StoreUnavailable`."""
         [found] = await self._lane.call(LOOK, generation, log)
+        if len(found) > 1 and found[5] > FORMAT:
+            raise newer()
         if len(found) > 1 and self._orphan(found):
             await self._lane.call(LOST, *loss(log, self._lives))
             [found] = await self._lane.call(LOOK, generation, log)
@@ -251,6 +254,8 @@ class Follower:
         told = dict(zip(fields[::2], fields[1::2], strict=True))
         try:
             kind, log, generation = (told[name].decode() for name in (b"k", b"l", b"g"))
+            if kind not in MESSAGES:
+                logger.warning("a newer version asks %r of %s: it is not known here", kind, log)
             await self._told(kind, log, generation, told[b"d"])
         except Exception:
             logger.exception("a message of another process's could not be used")

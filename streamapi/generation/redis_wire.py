@@ -9,11 +9,16 @@ from typing import get_args
 
 import msgspec
 
-from streamapi.errors import ProducerLost
+from streamapi.errors import ProducerLost, StoreUnavailable
 from streamapi.generation.event import EVENTS, Failed, encode
 from streamapi.generation.kept import SHARED
 from streamapi.generation.log import LOST_AT, Entry, Generation, Stopped
 from streamapi.generation.memory_log import LogBounds
+
+FORMAT = 1
+"""The newest version of what processes share that this program knows (see `redis_scripts.py`).
+Raise it with each new type of event, and with each change of what an entry, a mark, a generation
+or an inbox message means."""
 
 _pack = msgspec.msgpack.Encoder()
 _entries = msgspec.msgpack.Decoder(list[tuple[str, bytes]])
@@ -52,11 +57,15 @@ def pack(entries: Sequence[Entry]) -> bytes:
 
 
 def unpack(n: int, data: bytes) -> list[Entry]:
-    """The entries, the first of them at `n`."""
-    return [
-        Entry(at, _events[kind].decode(json), json if kind in _shared else b"")
-        for at, (kind, json) in enumerate(_entries.decode(data), n)
-    ]
+    """The entries, the first of them at `n`. Raises `StoreUnavailable` for what a newer version
+    wrote."""
+    try:
+        return [
+            Entry(at, _events[kind].decode(json), json if kind in _shared else b"")
+            for at, (kind, json) in enumerate(_entries.decode(data), n)
+        ]
+    except (KeyError, msgspec.DecodeError) as error:
+        raise newer() from error
 
 
 def loss(log: str, lives: Lives) -> tuple[str, bytes, str, int, int, int]:
@@ -72,8 +81,16 @@ def pack_generation(generation: Generation) -> bytes:
 
 
 def unpack_generation(data: bytes) -> Generation:
-    """The generation of a key."""
-    return _generation.decode(data)
+    """The generation of a key. Raises `StoreUnavailable` for what a newer version wrote."""
+    try:
+        return _generation.decode(data)
+    except msgspec.DecodeError as error:
+        raise newer() from error
+
+
+def newer() -> StoreUnavailable:
+    """What is shared was written by a version that this program does not know."""
+    return StoreUnavailable("A newer version of this server wrote this. Ask again.")
 
 
 def why_of(data: bytes) -> Stopped:
