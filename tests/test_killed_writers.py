@@ -82,7 +82,7 @@ class Address:
 
 
 def _prompt() -> str:
-    return f"{uuid4().hex} [[words:30000]] [[pace:{PACE}]]"
+    return f"{uuid4().hex} [[words:30000]] [[chunk:3]] [[pace:{PACE}]]"
 
 
 async def by_post(url: str, seen: Seen) -> None:
