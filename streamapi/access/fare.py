@@ -75,7 +75,8 @@ class Fare:
 
 
 def payer(caller: Caller) -> str:
-    """Who is counted: the key, else the address; of IPv6 its /64, which is one customer's."""
+    """Who is counted, by every limit and by the queue for a model: the key, else the address; of
+    IPv6 its /64, which is one customer's."""
     return f"key/{caller.key}" if caller.key else f"address/{network(caller.address)}"
 
 

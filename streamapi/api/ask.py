@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 from quart import g, request
 
-from streamapi.access.fare import Fare
+from streamapi.access.fare import Fare, payer
 from streamapi.access.tickets import Ticket
 from streamapi.api import limits
 from streamapi.api.body import validate
@@ -49,7 +49,7 @@ async def start(
     ask = Ask(
         task=task.name,
         model=model,
-        who=caller.key or caller.address or caller.owner,
+        who=payer(caller),
         models=[parts.gemini.model(card) for card in cards],
         prompt=task.prompt(asked),
         parser=lambda: task.parser(asked),

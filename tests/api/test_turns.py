@@ -125,3 +125,29 @@ async def test_one_address_does_not_starve_another(emulator: Emulator) -> None:
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
+
+
+async def test_one_customer_is_one_address(emulator: Emulator) -> None:
+    """A customer has a whole /64 of IPv6: its addresses share one place in the queue, as they
+    share one limit. Another /64 has its own."""
+    settings: dict[str, Any] = {"upstream_calls": 2, "trusted_hops": 1, **PATIENT}
+
+    async with running(emulator, **settings) as server:
+
+        async def ask(address: str, prompt: str) -> httpx.Response:
+            headers = {"X-Forwarded-For": address, "Prefer": "respond-async"}
+            async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+                return await client.post("/v1/text", json={"prompt": prompt})
+
+        first, second, other = (unique(SILENT) for _ in range(3))
+        await ask("2001:db8:0:1::1", first)
+        async with asyncio.timeout(5):
+            while not await calls(emulator, first):
+                await asyncio.sleep(0.005)
+        await ask("2001:db8:0:1::2", second)
+        await ask("2001:db8:0:2::1", other)
+        async with asyncio.timeout(5):
+            while not await calls(emulator, other):
+                await asyncio.sleep(0.005)
+        assert await calls(emulator, second) == []
+        await server.parts.generations.close(0.0)
