@@ -262,8 +262,8 @@ class Settings(BaseSettings):
 
     @property
     def keys_remembered(self) -> float:
-        """How long an idempotency key, or a ticket, stands for what it began: as long as the log
-        lives, and at least an hour."""
+        """How long an idempotency key stands for what it began, and a ticket after each use for
+        what it began or follows: as long as the log lives, and at least an hour."""
         return max(3600.0, self.log_ttl) + self.total_timeout
 
     @property

@@ -3,7 +3,7 @@
 A browser's `EventSource` and `WebSocket` send no headers of a page's choice, and an address is kept
 by histories, proxies and logs. So a page shows its key once, in a header, for a ticket: good for a
 minute, for one path, for one origin, and for one generation. A ticket is a claim: who presents it
-again joins what it began, and begins nothing else. Kept is only its digest.
+again joins what it began or follows, and begins nothing else. Kept is only its digest.
 """
 
 import hashlib
@@ -28,7 +28,8 @@ PREFIX = "tkt_"
 
 class Ticket(msgspec.Struct, frozen=True):
     """What a ticket is good for. `key` is the digest of the key that asked for it, empty where no
-    keys are asked for; `origin` is the page's, where there was one; `generation` what it began."""
+    keys are asked for; `origin` is the page's, where there was one; `generation` what it began or
+    follows."""
 
     key: str
     path: str
@@ -46,7 +47,7 @@ class Tickets(Protocol):
         """The ticket, as long as it is good. Raises `StoreUnavailable`."""
 
     def keep(self, name: str, ticket: Ticket, seconds: float) -> None:
-        """It has begun its generation: it is good for so many seconds from now. Nobody waits."""
+        """It stands for its generation: it is good for so many seconds from now. Nobody waits."""
 
 
 def make() -> str:

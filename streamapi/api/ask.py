@@ -4,12 +4,10 @@ import hashlib
 import re
 from typing import Any
 
-from msgspec.structs import replace
-from quart import g, request
+from quart import request
 
 from streamapi.access.fare import Fare, payer
-from streamapi.access.tickets import Ticket
-from streamapi.api import limits
+from streamapi.api import limits, ticket_claims
 from streamapi.api.body import validate
 from streamapi.api.services import Services
 from streamapi.errors import CallerError, FieldError, Forbidden, InvalidHeader, InvalidRequest
@@ -85,9 +83,8 @@ def _chain(
 
 
 async def _begin(parts: Services, caller: Caller, ask: Ask) -> Generation:
-    ticket: Ticket | None = g.get("ticket")
-    if ticket is not None and ticket.generation is not None:
-        await parts.generations.find(caller, ticket.generation)  # forgotten, it is not begun again
+    if (earlier := await ticket_claims.joined(parts, ask.digest)) is not None:
+        return earlier
     fare = Fare(parts.limits, parts.settings, caller, ask)
     try:
         generation = await parts.generations.start(caller, ask, fare)
@@ -96,9 +93,7 @@ async def _begin(parts: Services, caller: Caller, ask: Ask) -> Generation:
         raise
     finally:
         limits.tell(fare.states)
-    if ticket is not None and caller.ticket is not None:
-        g.ticket = replace(ticket, generation=generation.id)
-        parts.tickets.keep(caller.ticket, g.ticket, parts.settings.keys_remembered)
+    ticket_claims.bind(parts, generation)
     return generation
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from quart import Blueprint, Response, request
 from quart_rate_limiter import rate_exempt
 
-from streamapi.api import sse
+from streamapi.api import sse, ticket_claims
 from streamapi.api.answer import answer, headers
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, reading, services
@@ -71,7 +71,7 @@ async def resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Respo
 
 async def _resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Response:
     generation_id, after = cursor
-    generation = await parts.generations.find(caller(), generation_id)
+    generation = await ticket_claims.follow(parts, generation_id)
     tail = await parts.generations.tail(generation)
     if request.method == "HEAD":  # a HEAD would follow the stream to its end, and send nothing
         return Response(b"", headers={**sse.HEADERS, **headers(generation)})

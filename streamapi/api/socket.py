@@ -17,7 +17,7 @@ from quart import Blueprint, g, websocket
 from quart_cors import cors_exempt
 
 from streamapi.access.limits import Limit, gcra
-from streamapi.api import body, limits, who
+from streamapi.api import body, limits, ticket_claims, who
 from streamapi.api.ask import idempotency_key, start
 from streamapi.api.messages import (
     AuthMessage,
@@ -191,7 +191,7 @@ class Conversation:
         if isinstance(message, StartMessage):
             await self._start(message)
         elif isinstance(message, ResumeMessage):
-            generation = await self._parts.generations.find(caller(), message.generation)
+            generation = await ticket_claims.follow(self._parts, message.generation)
             tail = await self._parts.generations.tail(generation)
             # Who has seen the ending already is shown it once more, rather than silence.
             after = min(message.after, LOST_AT - 1)
@@ -199,7 +199,7 @@ class Conversation:
                 after -= 1
             await self._follow(generation, after, message.ref)
         elif isinstance(message, CancelMessage):
-            generation = await self._parts.generations.find(caller(), message.generation)
+            generation = await ticket_claims.find(self._parts, message.generation)
             await self._parts.generations.cancel(generation)
         elif isinstance(message, AuthMessage):
             if self._parts.entrance is not None:

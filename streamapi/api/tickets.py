@@ -30,7 +30,8 @@ class TicketRequest(BaseModel):
 @routes.post("")
 async def create() -> Response:
     """Get a ticket: it stands for your key in the address of an `EventSource` or a WebSocket
-    (`?ticket=`), on this path, for one generation. Presented again, it joins that one."""
+    (`?ticket=`), on this path, for one generation. Presented again, it joins the one that it began
+    or follows."""
     wanted = validate(TicketRequest, await read_object())
     task = _task_of(wanted.path)
     if task in services().tasks:

@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
+import redis as sync_redis
 import websockets
 
 from streamapi.access import keys
 from streamapi.access.tickets import MemoryTickets
 from streamapi.emulator import Emulator
-from tests.api.wire import calls, follow, hear, http, parse, say, unique
+from tests.api.wire import Event, calls, follow, hear, http, parse, say, unique
 from tests.conftest import RedisServer, Running, bearer, running
 
 PATH = "/v1/text/stream"
@@ -174,6 +175,129 @@ async def test_its_minute_ends(guarded: Running, client: httpx.AsyncClient) -> N
     assert (await client.get(PATH, params=params)).status_code == 200
     answer = await client.get(PATH, params=address(unused))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+Pass = Callable[[float], None]
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def timed(
+    request: pytest.FixtureRequest,
+    emulator: Emulator,
+    redis_server: RedisServer,
+    database_url: str,
+) -> AsyncIterator[tuple[Running, Pass]]:
+    """A server whose tickets live by a clock that the test owns."""
+    settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
+    if request.param == "redis":
+        settings["redis_url"] = redis_server.url
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+        if request.param == "redis":
+            for name in redis_server.ask("KEYS", "*ticket:*"):
+                left = redis_server.ask("PTTL", name) - round(seconds * 1000)
+                redis_server.ask("PEXPIRE", name, left)
+
+    async with running(emulator, **settings) as server:
+        if request.param == "memory":
+            server.parts.tickets = MemoryTickets(lambda: now[0])
+        yield server, wait
+
+
+async def later(server: Running, key: str) -> str:
+    """The id of a generation that is there to be followed."""
+    async with http(server.url) as client:
+        headers = {**bearer(key), "Prefer": "respond-async"}
+        body = {"prompt": unique("[[words:20]]")}
+        answer = await client.post("/v1/text", json=body, headers=headers)
+    return str(answer.json()["id"])
+
+
+async def test_it_lives_as_long_as_what_it_follows(timed: tuple[Running, Pass]) -> None:
+    """`EventSource` comes back with the same address for as long as there is something to read:
+    each time behind what it has, with more than a minute in between."""
+    server, wait = timed
+    key, _ = await server.key("text")
+    generation = await later(server, key)
+    path = f"/v1/generations/{generation}/events"
+    shown, unused = await ticket(server, path, key), await ticket(server, path, key)
+    seen: list[Event] = []
+    async with http(server.url) as client:
+        while not seen or seen[-1].type != "done":
+            headers = {"Last-Event-ID": str(seen[-1].id)} if seen else {}
+            answer = await client.get(path, params={"ticket": shown}, headers=headers)
+            assert answer.status_code == 200, answer.text
+            seen += parse(answer.content)[:4]  # then the connection breaks
+            wait(61.0)
+        assert [event.n for event in seen] == list(range(1, len(seen) + 1))
+        headers = {"Last-Event-ID": str(seen[-1].id)}
+        answer = await client.get(path, params={"ticket": shown}, headers=headers)
+        assert answer.status_code == 204
+        assert (await client.get(path, params={"ticket": unused})).status_code == 401
+
+
+async def test_a_ticket_that_follows_begins_nothing(
+    timed: tuple[Running, Pass], emulator: Emulator
+) -> None:
+    """On a stream's address: it serves what it resumed, and nothing else, within its minute too."""
+    server, wait = timed
+    key, _ = await server.key("text")
+    one, other = await later(server, key), await later(server, key)
+    shown, prompt = await ticket(server, key=key), unique(SHORT)
+    async with http(server.url) as client:
+        for seconds in (0.0, 61.0):
+            wait(seconds)
+            at = {"Last-Event-ID": f"{one}.2"}
+            answer = await client.get(PATH, params=address(shown), headers=at)
+            assert parse(answer.content)[-1].type == "done"
+            at = {"Last-Event-ID": f"{other}.2"}
+            answer = await client.get(PATH, params=address(shown), headers=at)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+            answer = await client.get(PATH, params=address(shown, prompt))
+            assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+    assert await calls(emulator, prompt) == []
+
+
+async def test_a_sockets_ticket_follows(timed: tuple[Running, Pass], emulator: Emulator) -> None:
+    """A socket that comes back resumes what the one before it resumed."""
+    server, wait = timed
+    key, _ = await server.key("text")
+    one, other = await later(server, key), await later(server, key)
+    shown, prompt = await ticket(server, "/v1/ws", key), unique(SHORT)
+    for _ in range(2):
+        async with websockets.connect(f"{server.ws}/v1/ws?ticket={shown}") as socket:
+            await say(socket, "resume", generation=one, after=2)
+            assert (await follow(socket))[-1].type == "done"
+            for kind in ("resume", "cancel"):
+                await say(socket, kind, generation=other)
+                assert (await hear(socket))["problem"]["code"] == "forbidden"
+            await say(socket, "start", task="text", request={"prompt": prompt})
+            assert (await hear(socket))["problem"]["code"] == "idempotency_key_reused"
+        wait(61.0)
+    assert await calls(emulator, prompt) == []
+
+
+async def test_in_use_it_outlives_the_claim_of_its_beginning(
+    timed: tuple[Running, Pass], emulator: Emulator
+) -> None:
+    """Each use lets it live on; the name under which it began its generation does not."""
+    server, _ = timed
+    shown, prompt = await ticket(server), unique(SHORT)
+    async with http(server.url) as client:
+        first = await client.get(PATH, params=address(shown, prompt))
+        logs = server.parts.logs
+        memory: Any = getattr(logs, "_local", logs)
+        memory._claims.clear()
+        if server.parts.settings.redis_url:
+            redis = sync_redis.Redis.from_url(server.parts.settings.redis_url)
+            for name in redis.keys("*claim:*"):
+                redis.delete(name)
+            redis.close()
+        again = await client.get(PATH, params=address(shown, prompt))
+    assert again.headers["generation-id"] == first.headers["generation-id"]
+    assert len(await calls(emulator, prompt)) == 1
 
 
 async def test_it_dies_with_its_key(guarded: Running, client: httpx.AsyncClient) -> None:
