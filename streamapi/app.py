@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from quart import Quart
 
+from streamapi.access.guesses import Guesses
 from streamapi.access.limits import Limits, MemoryLimits
 from streamapi.access.tickets import MemoryTickets, Tickets
 from streamapi.api import (
@@ -173,6 +174,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         generations=generations,
         metrics=metrics,
         limits=limits,
+        guesses=Guesses(limits, settings.failures_per_minute),
         tickets=tickets,
         emulated=emulated,
         entrance=_entrance(settings, generations),

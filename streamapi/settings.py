@@ -197,7 +197,10 @@ class Settings(BaseSettings):
         description="Messages per minute on one WebSocket, of whatever kind; 0: no limit.",
     )
     failures_per_minute: int = Field(
-        20, ge=1, description="Bad keys per address; beyond it none is looked up."
+        20,
+        ge=1,
+        description="Bad keys and tickets per address; beyond it no key that is new here is "
+        "looked up.",
     )
     tokens_per_minute: int = Field(
         1_000_000, ge=0, description="Tokens per key (or address); 0: no limit."

@@ -44,7 +44,8 @@ class Slots(msgspec.Struct, frozen=True):
 
 class Want(msgspec.Struct, frozen=True):
     """To take `cost` of a key's limit; what is wanted beyond a whole limit counts as all of it, or
-    it could never pass. `name` is what a slot is held under."""
+    it could never pass. A cost of 0 takes nothing: it asks what is left. `name` is what a slot is
+    held under."""
 
     key: str
     limit: Limit | Slots

@@ -7,8 +7,7 @@ is not counted.
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,11 +18,11 @@ from quart_rate_limiter import (
     RateLimiter,
 )
 
-from streamapi.access.fare import State, network, payer
+from streamapi.access.fare import State, payer
 from streamapi.access.limits import Limit, Slots, Want
 from streamapi.api import sse
 from streamapi.api.services import caller, services
-from streamapi.errors import KeyExpired, RateLimited, StreamapiError, Unauthenticated
+from streamapi.errors import RateLimited, StreamapiError
 from streamapi.settings import Settings
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -87,27 +86,6 @@ async def take_message(what: str) -> None:
     """Count one message of a socket as if it were a request."""
     rate = services().settings.rate()
     await take(what, [] if rate is None else [Limit(*rate)])
-
-
-@asynccontextmanager
-async def looking_up(address: str | None) -> AsyncIterator[None]:
-    """Around the look-up of a key that is not known yet: who shows too many bad ones is refused
-    before the look-up. Counted is what raises `Unauthenticated` or `KeyExpired`, and what is
-    under way, so that many at once get no further. Raises `RateLimited`."""
-    parts = services()
-    limit = Limit(parts.settings.failures_per_minute, 60.0)
-    key = f"failures/{network(address)}"
-    [taken] = await parts.limits.take(Want(key, limit))
-    if not taken.allowed:
-        raise RateLimited("Too many bad keys came from here.", retry_after=taken.retry_after)
-    try:
-        yield
-    except (Unauthenticated, KeyExpired):
-        raise
-    except BaseException:
-        parts.limits.settle(key, limit, -1, taken.local)
-        raise
-    parts.limits.settle(key, limit, -1, taken.local)
 
 
 def tell(states: Iterable[State]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart import current_app, g, has_request_context, request, websocket
 
+from streamapi.access.guesses import Guesses
 from streamapi.access.limits import Limits
 from streamapi.access.tickets import Tickets
 from streamapi.api import address
@@ -40,6 +41,7 @@ class Services:
     generations: Generations
     metrics: Metrics
     limits: Limits
+    guesses: Guesses
     tickets: Tickets
     emulated: bool
     entrance: "Entrance | None" = None

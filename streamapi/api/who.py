@@ -8,18 +8,21 @@ know what a server binds, but it sees where each request arrived.
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 from quart import Quart, Request, Websocket, current_app, g, request, websocket
 
+from streamapi.access.guesses import Guesses
 from streamapi.access.keys import contains_key, digest
 from streamapi.access.tickets import name_of
-from streamapi.api import limits
 from streamapi.api.services import Services, caller, services
 from streamapi.errors import Forbidden, OriginNotAllowed, Unauthenticated
 from streamapi.generation.ask import Caller
 from streamapi.values import is_loopback
+
+if TYPE_CHECKING:  # an open server never imports it
+    from streamapi.access.keyring import Keyring
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -59,8 +62,22 @@ async def identify(parts: Services, shown: str) -> Caller:
     keyring = parts.entrance.keyring
     if keyring.knows(shown):
         return replace(await keyring.caller(shown), address=nobody.address)
-    async with limits.looking_up(nobody.address):
-        return replace(await keyring.caller(shown), address=nobody.address)
+    async with parts.guesses.looking_up(nobody.address):
+        return replace(await _look_up(parts.guesses, keyring, shown), address=nobody.address)
+
+
+async def _look_up(guesses: Guesses, keyring: "Keyring", shown: str) -> Caller:
+    """Whose key this is, if nobody has seen it here yet. Who waited for a look-up may find that
+    another has made it."""
+    address, name = caller().address, digest(shown)
+    if not keyring.knows(shown):
+        await guesses.check(address, name)
+    try:
+        return await keyring.caller(shown)
+    except Unauthenticated:
+        if not keyring.knows(shown):
+            await guesses.count(address, name)
+        raise
 
 
 def register(app: Quart) -> None:
@@ -116,14 +133,13 @@ async def _by_ticket(parts: Services, connection: Request | Websocket, shown: st
     view = current_app.view_functions.get(connection.endpoint or "")
     if not getattr(view, "takes_tickets", False):
         raise Unauthenticated(f"A ticket is not for this address. {SEND}")
-    async with limits.looking_up(nobody.address):
-        ticket = await parts.tickets.find(name)
-        if ticket is None:
-            raise Unauthenticated("This ticket is unknown, or its minute is over. Get another.")
-        if parts.entrance is not None:
-            nobody = replace(
-                await parts.entrance.keyring.caller_of(ticket.key), address=nobody.address
-            )
+    ticket = await parts.tickets.find(name)  # as cheap as a count; one that is good always passes
+    if ticket is None:
+        await parts.guesses.count(nobody.address, name)
+        raise Unauthenticated("This ticket is unknown, or its minute is over. Get another.")
+    if parts.entrance is not None:
+        known = await parts.entrance.keyring.caller_of(ticket.key)
+        nobody = replace(known, address=nobody.address)
     if ticket.path != connection.path:
         raise Forbidden("This ticket is for another path.")
     if connection.headers.get("Origin", ticket.origin) != ticket.origin:

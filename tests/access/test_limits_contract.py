@@ -127,6 +127,18 @@ async def test_what_is_wanted_beyond_the_limit_is_all_of_it(store: Limits) -> No
     assert refused.retry_after == pytest.approx(3600.0)
 
 
+async def test_a_cost_of_nothing_asks_what_is_left(store: Limits, clock: Clock) -> None:
+    """And takes nothing, of a limit that is whole, begun or used up."""
+    for taken, left in ((0, 20), (5, 15), (15, 0)):
+        await take(store, HOUR, taken)
+        [state, again] = await take(store, HOUR, 2, cost=0)
+        assert state.remaining == again.remaining == left
+    assert HOUR.wait(state.reset) == pytest.approx(180.0)
+    clock.now += 180.0
+    [state] = await take(store, HOUR, cost=0)
+    assert state.remaining == 1
+
+
 async def test_an_estimate_is_settled(store: Limits, clock: Clock) -> None:
     """Too much is given back, too little is taken, even beyond the limit; never below nothing."""
     await take(store, HOUR, cost=15)

@@ -1,21 +1,19 @@
-"""Where a request came from: what is believed of `X-Forwarded-For`, who is counted as one, and
-bad keys that are counted before they are looked up."""
+"""Where a request came from: what is believed of `X-Forwarded-For`, and who is counted as one."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import websockets
-from quart import Quart
 from werkzeug.datastructures import Headers
 
 from streamapi.access.fare import network, payer
+from streamapi.access.guesses import Guesses
 from streamapi.access.limits import MemoryLimits
-from streamapi.api import address, limits
+from streamapi.api import address
 from streamapi.emulator import Emulator
-from streamapi.errors import RateLimited, StoreUnavailable, Unauthenticated
+from streamapi.errors import RateLimited
 from streamapi.generation.ask import Caller
-from streamapi.settings import Settings
 from tests.api.wire import hear, http, say, unique
 from tests.conftest import running
 
@@ -95,26 +93,15 @@ async def test_a_forwarded_address_is_limited_by_itself(emulator: Emulator) -> N
                 assert (await hear(socket))["type"] == code
 
 
-async def test_bad_keys_are_counted_before_they_are_looked_up() -> None:
-    """A good key costs nothing, nor does a database that is away; the third bad one is the last
-    that is looked up."""
-    app = Quart(__name__)
-    parts = SimpleNamespace(settings=Settings(failures_per_minute=3), limits=MemoryLimits())
-    app.extensions["streamapi"] = parts
-
-    async def look_up(error: Exception | None, at: str = "2001:db8::1") -> None:
-        async with app.app_context(), limits.looking_up(at):
-            if error is not None:
-                raise error
-
-    for _ in range(10):
-        await look_up(None)
-        with pytest.raises(StoreUnavailable):
-            await look_up(StoreUnavailable("away"))
-    for at in ("2001:db8::1", "2001:db8::2", "2001:db8::3"):
-        with pytest.raises(Unauthenticated):
-            await look_up(Unauthenticated("unknown"), at)
+async def test_bad_keys_are_counted_by_their_network() -> None:
+    """A good key costs nothing; the third bad one of a /64 is the last that is looked up."""
+    guesses = Guesses(MemoryLimits(), 3)
+    for n in range(10):
+        await guesses.check("2001:db8::1", f"good {n}")
+    for n, at in enumerate(("2001:db8::1", "2001:db8::2", "2001:db8::3")):
+        await guesses.check(at, f"bad {n}")
+        await guesses.count(at, f"bad {n}")
     with pytest.raises(RateLimited) as refused:
-        await look_up(None)
+        await guesses.check("2001:db8::1", "another")
     assert refused.value.retry_after == pytest.approx(20.0, abs=1)
-    await look_up(None, "2001:db8:0:1::1")
+    await guesses.check("2001:db8:0:1::1", "another")

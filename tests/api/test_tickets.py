@@ -323,7 +323,7 @@ async def test_it_is_no_more_than_its_key(guarded: Running, client: httpx.AsyncC
 
 
 async def test_too_many_bad_ones_are_limited(emulator: Emulator, database_url: str) -> None:
-    """Guessing is counted by address, before anything is looked up."""
+    """Guessing is counted by address, tickets and keys together."""
     settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
     async with (
         running(emulator, failures_per_minute=3, **settings) as server,
