@@ -1,7 +1,6 @@
 """A generation: what it came to, its events from any point on, cancelling and forgetting it."""
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator
 
 from quart import Blueprint, Response, request
@@ -11,13 +10,10 @@ from streamapi.api import sse, ticket_claims
 from streamapi.api.answer import answer, headers
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, reading, services
-from streamapi.api.who import takes_tickets
+from streamapi.api.who import only_resumes, takes_tickets
 from streamapi.errors import InvalidRequest, Overloaded, StoreUnavailable
 from streamapi.generation.event import Fold, encode, fold
 from streamapi.generation.log import LOST_AT, Generation
-
-COME_AGAIN = (0.2, 1.5)
-"""Seconds after which those who are sent to another process reconnect."""
 
 routes = Blueprint("generations", __name__, url_prefix="/v1/generations")
 
@@ -32,6 +28,7 @@ async def get(generation_id: str) -> Response:
 @routes.get("/<generation_id>/events")
 @rate_exempt
 @takes_tickets
+@only_resumes
 async def events(generation_id: str) -> Response:
     """Follow a generation's events, from the start or from behind the last event seen."""
     named, after = sse.cursor() or (None, 0)
@@ -62,11 +59,11 @@ async def resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Respo
     what stops an `EventSource`; every other status but 200 would stop it too, so a process that
     leaves, or cannot reach the log for now, refuses with 200, when to come again, and a close."""
     if parts.leaving:
-        return _come_again()
+        return sse.come_again()
     try:
         return await _resume(parts, cursor, ping)
     except (StoreUnavailable, Overloaded):
-        return _come_again()
+        return sse.come_again()
 
 
 async def _resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Response:
@@ -107,7 +104,7 @@ async def _until_told(
             task.cancel()
 
     def goodbye() -> None:
-        leave(_when())
+        leave(sse.when())
 
     parts.streams.add(goodbye)
     try:
@@ -128,15 +125,6 @@ async def _until_told(
         await frames.aclose()
     if parting:  # an empty piece would be the end of a chunked body
         yield parting
-
-
-def _come_again() -> Response:
-    return Response(_when(), headers=sse.HEADERS)
-
-
-def _when() -> bytes:
-    """When an `EventSource` comes back: not all of them in one moment."""
-    return b"retry: %d\n\n" % (random.uniform(*COME_AGAIN) * 1000)
 
 
 def json_response(generation: Generation, folded: Fold) -> Response:

@@ -5,6 +5,7 @@ reconnection resumes. All events that have come since the last write go out in o
 """
 
 import asyncio
+import random
 import re
 from collections.abc import AsyncGenerator, Sequence
 
@@ -22,6 +23,9 @@ RETRY = b"retry: 2000\n\n"
 COMMENT = b": ping\n\n"
 PING = b"event: ping\ndata: {}\n\n"
 """What breaks a silence: a comment, or an event without id where comments cannot be seen."""
+
+COME_AGAIN = (0.2, 1.5)
+"""Seconds after which those who are refused for a while reconnect, beside what they must wait."""
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -103,6 +107,28 @@ async def respond(generation: Generation, frames: AsyncGenerator[bytes, None]) -
     response.headers.update(headers(generation))
     response.timeout = None  # Quart would cut the stream after a minute, without a word
     return response
+
+
+def come_again(wait: float | None = None) -> Response:
+    """What refuses a reconnection for a while: an `EventSource` takes every status but 200 as
+    final. `wait` is in seconds. It says nothing of what was asked for, so anybody may have it."""
+    return Response(when(wait), headers=HEADERS)
+
+
+def when(wait: float | None = None) -> bytes:
+    """When an `EventSource` comes back: not all of them in one moment."""
+    return b"retry: %d\n\n" % (((wait or 0.0) + random.uniform(*COME_AGAIN)) * 1000)
+
+
+def resumes(view: object) -> bool:
+    """Whether the current request is a reconnection to this view, by what it says of itself."""
+    try:
+        named, _ = cursor() or (None, None)
+    except (InvalidHeader, InvalidRequest):
+        return False
+    if getattr(view, "only_resumes", False):
+        return named is not None or "after" in request.args
+    return getattr(view, "resumes", False) and named is not None
 
 
 def cursor() -> tuple[str | None, int] | None:

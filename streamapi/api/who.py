@@ -11,13 +11,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
-from quart import Quart, Request, Websocket, current_app, g, request, websocket
+from quart import Quart, Request, Response, Websocket, current_app, g, request, websocket
 
 from streamapi.access.guesses import Guesses
 from streamapi.access.keys import contains_key, digest
 from streamapi.access.tickets import name_of
+from streamapi.api import sse
 from streamapi.api.services import Services, caller, services
-from streamapi.errors import Forbidden, OriginNotAllowed, Unauthenticated
+from streamapi.errors import (
+    Forbidden,
+    OriginNotAllowed,
+    RateLimited,
+    StoreUnavailable,
+    StreamapiError,
+    Unauthenticated,
+)
 from streamapi.generation.ask import Caller
 from streamapi.values import is_loopback
 
@@ -49,6 +57,12 @@ def needs(scope: str) -> Callable[[V], V]:
 def takes_tickets(view: V) -> V:
     """Mark a door at which a ticket stands for a key."""
     view.takes_tickets = True  # type: ignore[attr-defined]
+    return view
+
+
+def only_resumes(view: V) -> V:
+    """Mark a route that begins nothing: whoever asks reads on, with a cursor or without."""
+    view.only_resumes = True  # type: ignore[attr-defined]
     return view
 
 
@@ -86,13 +100,25 @@ def register(app: Quart) -> None:
     app.before_websocket(_ask_socket)
 
 
-async def _ask_request() -> None:
+async def _ask_request() -> Response | None:
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None or request.method == "OPTIONS" or getattr(view, "open_to_all", False):
-        return  # nothing is there; a preflight cannot show anything; or nothing is asked
-    g.caller = await _caller(services(), request)
+        return None  # nothing is there; a preflight cannot show anything; or nothing is asked
+    try:
+        g.caller = await _caller(services(), request)
+    except (StoreUnavailable, RateLimited) as error:
+        if not _reconnects(view, error):
+            raise
+        return sse.come_again(error.retry_after)
     if scope := getattr(view, "needs", None):
         g.caller.check(scope)
+    return None
+
+
+def _reconnects(view: Any, error: StreamapiError) -> bool:
+    """Whether an `EventSource` may have come back, to which every refusal but one is final."""
+    away = isinstance(error, StoreUnavailable)
+    return sse.resumes(view) or (away and getattr(view, "only_resumes", False))
 
 
 async def _ask_socket() -> None:

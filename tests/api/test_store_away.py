@@ -2,9 +2,11 @@
 Redis of its own to ill-treat; what the backend itself does is in `tests/generation`."""
 
 import asyncio
+import re
+import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +16,7 @@ import pytest
 from streamapi.emulator import Emulator
 from tests import sse
 from tests.api.wire import http, unique
-from tests.conftest import RedisServer, Running, running, until
+from tests.conftest import RedisServer, Running, bearer, running, until
 from tests.generation.test_redis_away import HARMS, Harm, _loading, harm, server  # noqa: F401
 
 SOON = 0.3 + 0.5  # what a request may lose, and what a busy machine may add
@@ -148,3 +150,67 @@ async def test_loading(emulator: Emulator, server: RedisServer) -> None:  # noqa
         await away(client)
         await starting
         await healed(client, time.monotonic())
+
+
+@pytest.mark.parametrize("path", ["/v1/text/stream", "/v1/generations/{}/events"])
+@pytest.mark.parametrize("what", ["Redis", "the database"])
+@pytest.mark.parametrize("by", ["ticket", "key"])
+async def test_who_reconnects_is_told_to_come_again(
+    emulator: Emulator,
+    server: RedisServer,  # noqa: F811
+    database_url: str,
+    path: str,
+    what: str,
+    by: str,
+) -> None:
+    """Also where nobody can say who it is: a 503 would be the end of an `EventSource`. It says
+    nothing else, and comes through when all is back. A key needs no Redis to be known."""
+    settings: dict[str, Any] = {"redis_url": server.url, "database_url": database_url}
+    settings |= {"auth": "keys", "key_ttl": 0.001, "key_grace": 0.0}
+    async with running(emulator, **settings) as here, http(here.url) as client:
+        key, _ = await here.key("text")
+        body, headers = {"prompt": unique("[[words:5]]")}, bearer(key)
+        asked = await client.post("/v1/text", json=body, headers=headers)
+        generation = asked.json()["id"]
+        path = path.format(generation)
+        made = await client.post("/v1/tickets", json={"path": path}, headers=headers)
+        params = {"ticket": made.json()["ticket"]} if by == "ticket" else {}
+        known = {} if by == "ticket" else headers
+        cursors: list[dict[str, Any]] = [
+            {"headers": {**known, "Last-Event-ID": f"{generation}.2"}, "params": params},
+            {"headers": known, "params": {**params, "after": f"{generation}.2"}},
+        ]
+        took = await asyncio.gather(*(client.get(path, **it) for it in cursors))
+        assert {"event: done" in answer.text for answer in took} == {True}
+
+        with _away(what, server, database_url):
+            await until(lambda: what != "Redis" or not here.parts.logs.available, "it is away")
+            for cursor in cursors:
+                answer = await client.get(path, **cursor)
+                assert answer.status_code == 200, answer.text
+                if (by, what) != ("key", "Redis"):
+                    assert re.fullmatch(r"retry: \d+\n\n", answer.text)
+                    assert "generation-id" not in answer.headers
+            if (by, what) != ("key", "Redis") and "generations" not in path:
+                first = await client.get(path, headers=known, params={**params, **body})
+                assert (first.status_code, first.json()["code"]) == (503, "store_unavailable")
+        began = time.monotonic()
+        while "event: done" not in (text := (await client.get(path, **cursors[0])).text):
+            assert time.monotonic() - began < HEALED, text
+            await asyncio.sleep(0.05)
+
+
+@contextmanager
+def _away(what: str, redis: RedisServer, database_url: str) -> Iterator[None]:
+    """While this lasts, Redis does not answer, or the database has no keys."""
+    if what == "Redis":
+        redis.freeze()
+        yield
+        redis.thaw()
+        return
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as records:
+        records.execute("ALTER TABLE keys RENAME TO elsewhere")
+        records.commit()
+        yield
+        records.execute("ALTER TABLE elsewhere RENAME TO keys")
+        records.commit()
