@@ -126,7 +126,7 @@ async def never_read(place: Place, end: float) -> None:
 
 
 async def replays(place: Place, end: float) -> None:
-    """Replays of a long log, eight at a time, as fast as they come."""
+    """Replays of a long log, a hundred at a time, as fast as they come."""
     generation = await _long_log(place)
     url = f"http://{place[0]}:{place[1]}/v1/generations/{generation}/events"
 
@@ -137,7 +137,24 @@ async def replays(place: Place, end: float) -> None:
                     await answer.read()
 
     async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(one(session) for _ in range(8)))
+        await asyncio.gather(*(one(session) for _ in range(100)))
+
+
+async def socket_replays(place: Place, end: float) -> None:
+    """The same on twenty WebSockets."""
+    generation = await _long_log(place)
+    resume = {"type": "resume", "generation": generation, "after": 1}
+
+    async def one(session: aiohttp.ClientSession) -> None:
+        async with session.ws_connect(f"http://{place[0]}:{place[1]}/v1/ws") as socket:
+            while time.monotonic() < end:
+                await socket.send_json(resume)
+                async for message in socket:
+                    if message.json()["type"] in ("done", "error"):
+                        break
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(one(session) for _ in range(20)))
 
 
 async def leavers(place: Place, end: float) -> None:
@@ -185,6 +202,7 @@ FLOODS: dict[str, Callable[[Place, float], Awaitable[None]]] = {
     "floats": floats,
     "never_read": never_read,
     "replays": replays,
+    "socket_replays": socket_replays,
     "leavers": leavers,
     "slow_heads": slow_heads,
 }

@@ -196,6 +196,18 @@ class Settings(BaseSettings):
         ge=0,
         description="Messages per minute on one WebSocket, of whatever kind; 0: no limit.",
     )
+    replays_per_minute: int = Field(
+        1200,
+        ge=0,
+        description="Reconnections and other readings of a log that has begun, per key (or "
+        "address): 40 connections that break every two seconds make as many; 0: no limit.",
+    )
+    replay_bytes_per_minute: int = Field(
+        200_000_000,
+        ge=0,
+        description="Bytes that those are sent again, per key (or address); what comes live is "
+        "not counted; 0: no limit.",
+    )
     failures_per_minute: int = Field(
         20,
         ge=1,

@@ -33,6 +33,8 @@ from streamapi.settings import Settings
 QUICK = {
     "rate_limit": "off",
     "message_limit": 0,
+    "replays_per_minute": 0,
+    "replay_bytes_per_minute": 0,
     "tokens_per_minute": 0,
     "tokens_per_day": 0,
     "max_streams": 0,

@@ -10,6 +10,7 @@ socket.py       the WebSocket door, many generations on one socket
 generations.py  a generation, its events, cancel, forget
 models.py  health.py  pages.py  docs.py
 problems.py     every error as problem+json
+replays.py      what is read again is charged
 limits.py       quart-rate-limiter's decorators over one atomic take
 address.py      where a request came from
 headers.py      request ids, CORS, origins

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from quart import Blueprint, Response, request
 from quart_rate_limiter import rate_exempt
 
-from streamapi.api import sse, ticket_claims
+from streamapi.api import replays, sse
 from streamapi.api.answer import answer, headers
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, reading, services
 from streamapi.api.who import only_resumes, takes_tickets
-from streamapi.errors import InvalidRequest, Overloaded, StoreUnavailable
+from streamapi.errors import InvalidRequest, Overloaded, RateLimited, StoreUnavailable
 from streamapi.generation.event import Fold, encode, fold
 from streamapi.generation.log import LOST_AT, Generation
 
@@ -68,13 +68,19 @@ async def resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Respo
 
 async def _resume(parts: Services, cursor: tuple[str, int], ping: bytes) -> Response:
     generation_id, after = cursor
-    generation = await ticket_claims.follow(parts, generation_id)
-    tail = await parts.generations.tail(generation)
+    generation, tail = await replays.follow(parts, generation_id, request.endpoint or "")
+    seen = tail.n if request.method == "HEAD" else after
+    try:
+        await replays.charge(parts, generation, seen, tail)
+    except RateLimited as error:
+        if sse.cursor() is None:
+            raise
+        return sse.come_again(error.retry_after)
     if request.method == "HEAD":  # a HEAD would follow the stream to its end, and send nothing
         return Response(b"", headers={**sse.HEADERS, **headers(generation)})
     if after == LOST_AT or (tail.ended and after == tail.n):
         return Response(b"", status=204, headers=headers(generation))
-    frames = sse.stream(parts, generation, request_id(), after=after, ping=ping)
+    frames = sse.stream(parts, generation, request_id(), after=after, ping=ping, replays=tail.n)
     return await sse.respond(generation, until_told(parts, frames))
 
 

@@ -3,7 +3,7 @@
 Its own two steps (look, then update) let every request pass that comes between them; here both
 are one. Its headers are the older `RateLimit-*`; these are the IETF's `RateLimit` and
 `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers). A resumption starts nothing, so it
-is not counted.
+is not counted here, but in `replays.py`.
 """
 
 import math
@@ -41,8 +41,8 @@ class AtomicRateLimiter(RateLimiter):
             return  # a preflight asks for nothing yet
         if getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False):
             return
-        if getattr(view, "resumes", False) and sse.cursor() is not None:
-            return
+        if sse.resumes(view):
+            return  # where there is nothing to resume, it counts after all (see `replays`)
         blueprint = current_app.blueprints.get(request.blueprint or "")
         limits = self._get_limits_for_view_function(view, blueprint)
         await take(request.endpoint or "", [_limit(limit) for limit in limits])
@@ -83,7 +83,8 @@ async def take(what: str, limits: Sequence[Limit]) -> None:
 
 
 async def take_message(what: str) -> None:
-    """Count one message of a socket as if it were a request."""
+    """Count one message of a socket, or a cursor that resumes nothing, as a request. Raises
+    `RateLimited`."""
     rate = services().settings.rate()
     await take(what, [] if rate is None else [Limit(*rate)])
 

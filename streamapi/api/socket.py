@@ -17,7 +17,7 @@ from quart import Blueprint, g, websocket
 from quart_cors import cors_exempt
 
 from streamapi.access.limits import Limit, gcra
-from streamapi.api import body, limits, ticket_claims, who
+from streamapi.api import body, limits, replays, ticket_claims, who
 from streamapi.api.ask import idempotency_key, start
 from streamapi.api.messages import (
     AuthMessage,
@@ -51,6 +51,9 @@ from streamapi.tasks.task import Task
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "streamapi.v1"
+FRAMES = 16
+"""Sent in one turn of the loop, of a batch; a frame costs ten times what an event of SSE does."""
+
 GOING_AWAY, TRY_AGAIN, UNAUTHENTICATED, IDLE, TOO_MANY = 1001, 1013, 4401, 4408, 4429
 """Close codes (RFC 6455, section 7.4); those from 4000 on are ours."""
 
@@ -191,13 +194,13 @@ class Conversation:
         if isinstance(message, StartMessage):
             await self._start(message)
         elif isinstance(message, ResumeMessage):
-            generation = await ticket_claims.follow(self._parts, message.generation)
-            tail = await self._parts.generations.tail(generation)
+            generation, tail = await replays.follow(self._parts, message.generation, "resume")
             # Who has seen the ending already is shown it once more, rather than silence.
             after = min(message.after, LOST_AT - 1)
             if tail.ended and after == tail.n:
                 after -= 1
-            await self._follow(generation, after, message.ref)
+            await replays.charge(self._parts, generation, after, tail)
+            await self._follow(generation, after, message.ref, tail.n)
         elif isinstance(message, CancelMessage):
             generation = await ticket_claims.find(self._parts, message.generation)
             await self._parts.generations.cancel(generation)
@@ -226,11 +229,13 @@ class Conversation:
         if len(self._following) >= self._parts.settings.max_generations_per_socket:
             raise TooManyStreams("This socket follows as many generations as one may.")
 
-    async def _follow(self, generation: Generation, after: int, ref: Ref | None) -> None:
+    async def _follow(
+        self, generation: Generation, after: int, ref: Ref | None, replays: int = 0
+    ) -> None:
         earlier = self._following.get(generation.id)
         if earlier is None:
             self._check_room()
-        follower = asyncio.create_task(self._pass_on(generation, after, ref))
+        follower = asyncio.create_task(self._pass_on(generation, after, ref, replays))
         self._following[generation.id] = follower
         follower.add_done_callback(lambda done: self._left(generation.id, done))
         if earlier is not None:
@@ -242,17 +247,21 @@ class Conversation:
         if self._following.get(generation_id) is follower:
             del self._following[generation_id]
 
-    async def _pass_on(self, generation: Generation, after: int, ref: Ref | None) -> None:
-        """Read a log to its ending, and send it."""
+    async def _pass_on(
+        self, generation: Generation, after: int, ref: Ref | None, replays: int
+    ) -> None:
+        """Read a log to its ending, and send it. What is there up to `replays` is read again."""
         try:
             silence = self._parts.settings.ping_interval
-            batches = self._parts.generations.read(generation, after, silence)
+            batches = self._parts.generations.read(generation, after, silence, replays=replays)
             async with aclosing(batches):
                 async for batch in batches:
                     if not batch:
                         await self._write(ping_frame(generation))
-                    for entry in batch:
+                    for place, entry in enumerate(batch, 1):
                         await self._write(event_frame(generation, entry, self._request_id, ref))
+                        if place % FRAMES == 0:
+                            await self._parts.generations.pacer.turn()
         except StreamapiError as error:
             await self._refuse(ref, error)
 

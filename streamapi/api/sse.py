@@ -60,9 +60,11 @@ async def stream(
     after: int = 0,
     ping: bytes = COMMENT,
     open_after: float = 0.0,
+    replays: int = 0,
 ) -> AsyncGenerator[bytes, None]:
     """The bytes of a stream behind `after`, to its ending, but for those that were written
     directly: once it is open, and while its peer keeps up, events go out in the writer's turn.
+    What is there up to `replays` is read again (see `Generations.read`).
 
     The first step waits up to `open_after` seconds for content, and raises `GenerationFailed`
     when a failure comes first: before the status line, a failure has its true status."""
@@ -72,7 +74,8 @@ async def stream(
         return opened and write(lambda: frames(generation, entries, request_id))
 
     stall = Stall(parts.settings.send_timeout)
-    batches = parts.generations.read(generation, after, parts.settings.ping_interval, eager)
+    silence = parts.settings.ping_interval
+    batches = parts.generations.read(generation, after, silence, eager, replays)
     pull: asyncio.Future[Sequence[Entry]] | None = None
     try:
         if after:

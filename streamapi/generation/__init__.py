@@ -19,6 +19,7 @@
     attempt.py      one request to one model
     toll.py         what a new log costs, paid at its start and settled at its ending
     watch.py        deadlines that move at every token, and cost nothing for it
+    replay_pacer.py replays take turns
     generations.py  holds: start, find, read, cancel, forget
 
 Nothing here knows HTTP, SQL or any provider.

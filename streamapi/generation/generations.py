@@ -29,9 +29,13 @@ from streamapi.generation.event import Ending, Event, Failed
 from streamapi.generation.health import Circuits
 from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Logs, Tail
 from streamapi.generation.producer import Producer
+from streamapi.generation.replay_pacer import ReplayPacer
 from streamapi.generation.sharing import Begin, OwnLog, Sharing
 from streamapi.generation.toll import FREE, Toll
 from streamapi.generation.turns import AllTurns
+
+PILE = 64
+"""Events that make a batch a replay, though its reader has only been slow."""
 
 
 class Running(NamedTuple):
@@ -69,6 +73,7 @@ class Generations:
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._letting_go: set[asyncio.Future[None]] = set()
         self._outlasting = False
+        self.pacer = ReplayPacer()
         self.closing = False
 
     @property
@@ -168,8 +173,10 @@ class Generations:
         after: int = 0,
         silence: float | None = None,
         eager: Eager | None = None,
+        replays: int = 0,
     ) -> AsyncGenerator[Sequence[Entry], None]:
-        """The log behind `after`, as `Logs.read` has it. Raises `GenerationExpired`.
+        """The log behind `after`, as `Logs.read` has it. Raises `GenerationExpired`. What is there
+        up to number `replays`, and whatever has piled up, comes when `pacer` says so.
 
         Who stops reading before the end has left, and `on_disconnect` says what follows."""
         readers = self._readers[generation.id] = self._readers.get(generation.id, 0) + 1
@@ -183,12 +190,18 @@ class Generations:
                 self._logs.read(generation.log, after, silence, generation.id, eager)
             ) as batches:
                 async for batch in batches:
+                    if batch and (batch[0].n <= replays or len(batch) >= PILE):
+                        await self.pacer.turn()
                     yield batch
             ended = True
         except LogGone:
             raise _expired() from None
         finally:
             self._leave(generation, ended)
+
+    def weigh(self, generation: Generation, after: int) -> int | None:
+        """The bytes behind `after`, roughly; None where the log is not in this process."""
+        return self._logs.weigh(generation.log, after)
 
     async def events(self, generation: Generation) -> list[Event]:
         """All events up to now, without waiting for more. Raises `GenerationExpired`."""

@@ -9,13 +9,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from streamapi.generation.event import CONTENT, ENDINGS, Event, Wait, encode, let_go
+from streamapi.generation.event import CONTENT, ENDINGS, Done, Event, Wait, encode, let_go
 from streamapi.generation.log import LOST_AT, Conflict, Eager, Entry, Stopped
 from streamapi.generation.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 SHARED = (*CONTENT, Wait)
+
+SAMPLE = 200
+"""Events that are looked at to weigh a log; a long one would keep the loop for milliseconds."""
+
+FRAME, ENDING = 60, 500
+"""Bytes on the wire of an event beside its JSON, and of an ending beside its result."""
 
 
 def entries_of(position: int, events: Sequence[Event]) -> list[Entry]:
@@ -64,6 +70,19 @@ class Kept:
         for entry in entries[:-1]:
             if isinstance(entry.event, ENDINGS):
                 raise Conflict(f"{log} cannot go on after an ending")
+
+    def weigh(self, after: int) -> int:
+        """The bytes that a reader behind `after` gets, roughly."""
+        events = len(self.entries) - after
+        if events <= 0:
+            return 0
+        step = max(1, events // SAMPLE)
+        data = sum([len(self.entries[n].data) for n in range(after, len(self.entries), step)])
+        last = self.entries[-1].event
+        # An ending has no data of its own yet: it repeats the content in its result.
+        texts = last.result.values() if isinstance(last, Done) else ()
+        result = sum(len(text) for text in texts if isinstance(text, str))
+        return data * step + events * FRAME + (ENDING + result if self.ended else 0)
 
     def leave(self, generation: str, why: Stopped) -> None:
         """The log goes on for others; this generation ends where the log stands now."""

@@ -113,6 +113,10 @@ class Logs(Protocol):
     async def tail(self, log: str, hold: str | None = None) -> Tail:
         """How far the log has come, for the generation `hold`. Raises `LogGone`."""
 
+    def weigh(self, log: str, after: int) -> int | None:
+        """The bytes of the log behind `after`, roughly, as far as it is in this process; None
+        where it is not."""
+
     async def claim(
         self, name: str, generation: str, ttl: float, replaces: str | None = None
     ) -> str:

@@ -145,6 +145,10 @@ class MemoryLogs:
         ending = kept.apart(hold)
         return Tail(kept.tail, kept.ended) if ending is None else Tail(ending.n, True)
 
+    def weigh(self, log: str, after: int) -> int | None:
+        kept = self._logs.get(log)
+        return None if kept is None else kept.weigh(after)
+
     async def claim(
         self, name: str, generation: str, ttl: float, replaces: str | None = None
     ) -> str:

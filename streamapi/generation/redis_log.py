@@ -159,6 +159,9 @@ class RedisLogs:
         n, ended, _, _, left, _ = await self._follower.look(log, hold or "")
         return Tail(left, True) if left else Tail(n, bool(ended))
 
+    def weigh(self, log: str, after: int) -> int | None:
+        return self._local.weigh(log, after)
+
     async def claim(
         self, name: str, generation: str, ttl: float, replaces: str | None = None
     ) -> str:

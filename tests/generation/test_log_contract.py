@@ -14,6 +14,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamapi.errors import OutputTooLarge, Overloaded, UpstreamTruncated
@@ -655,6 +656,25 @@ async def test_a_finished_log_is_not_stopped(logs: Logs) -> None:
     await logs.stop(log, "caller")
     assert writer.told == []
     assert await logs.tail(log) == Tail(2, True)
+
+
+async def test_what_is_behind_a_cursor_is_weighed(logs: Logs) -> None:
+    """Roughly: all of a log weighs what its events have and more, nothing is behind its tail, and
+    its ending weighs what its result does."""
+    log = await begun(logs, *(Delta("x" * 1000, "text") for _ in range(20)))
+    whole, half = logs.weigh(log, 0), logs.weigh(log, 11)
+    assert whole is not None
+    assert half is not None
+    assert 20_000 < whole < 30_000
+    assert whole * 0.4 < half < whole * 0.6
+    assert logs.weigh(log, 21) == logs.weigh(log, 1000) == 0
+    result = {"text": "x" * 20_000}
+    await logs.append(log, 22, [msgspec.structs.replace(DONE, result=result)])
+    ending = logs.weigh(log, 21)
+    assert ending is not None
+    assert 20_000 < ending < 22_000
+    assert logs.weigh(log, 22) == 0
+    assert logs.weigh(fresh(), 0) is None
 
 
 async def test_a_finished_log_outlives_its_holds(logs: Logs) -> None:

@@ -67,7 +67,7 @@ def _generations(schemas: Schemas) -> dict[str, Operation]:
     follow = Operation(
         "follow_generation",
         tag,
-        ("named", "resume"),
+        ("named", "resume", "counted"),
         {"200": events, "204": parts.ended()},
         tuple(map(parts.parameter, ("Last-Event-ID", "after", "ticket"))),
     )

@@ -1,0 +1,38 @@
+"""Replays take turns: one in a turn of the loop, in the order in which they came."""
+
+import asyncio
+
+from streamapi.generation.replay_pacer import ReplayPacer
+
+
+async def test_one_goes_on_in_a_turn_of_the_loop() -> None:
+    """However many there are; who does not replay is not kept from anything."""
+    pacer, turns, now = ReplayPacer(), "", 0
+
+    async def replay(name: str) -> None:
+        nonlocal turns
+        for _ in range(5):
+            await pacer.turn()
+            turns += name
+
+    replays = [asyncio.create_task(replay(name)) for name in "abc"]
+    while not all(task.done() for task in replays):
+        now += 1
+        await asyncio.sleep(0)
+        assert len(turns) <= now
+        assert now < 100
+    assert turns.startswith("aabcabcabc")  # the first one waits for nobody
+    assert sorted(turns) == sorted("abc" * 5)
+
+
+async def test_who_leaves_holds_up_nobody() -> None:
+    """A reader that was cancelled while it waited is passed over, and so is the last one."""
+    pacer = ReplayPacer()
+    waiting = [asyncio.create_task(pacer.turn()) for _ in range(4)]
+    await asyncio.sleep(0)
+    for task in (waiting[1], waiting[3]):
+        task.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.gather(waiting[0], waiting[2])
+        await pacer.turn()
+    assert [task.cancelled() for task in waiting] == [False, True, False, True]
