@@ -55,8 +55,11 @@ logger = logging.getLogger(__name__)
 LATE = 0.1
 """Seconds between two looks for readers that came after the others were sent away."""
 
+ENDINGS = 1.0
+"""Seconds for the endings of what still runs at the end of the drain to be written."""
+
 GOODBYE = 0.5
-"""Seconds for a backend to close; a process that ends must not hang on that."""
+"""Seconds for the parts to close; a process that ends must not hang on that."""
 
 
 def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Quart:
@@ -104,7 +107,9 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
 async def close(parts: Services, within: float, delay: float = 0.0) -> None:
     """Drain: go on for `delay` seconds, so that whoever sends us work notices; then refuse it, let
     streams end `within` seconds, end the rest, and say goodbye. Where another process can serve
-    them, readers are sent there at once, and what they read is written to its end here."""
+    them, readers are sent there at once, and what they read is written to its end here.
+
+    Each part is closed, in its time, whatever the others raise."""
     if parts.closed:
         return
     parts.draining = True
@@ -115,16 +120,17 @@ async def close(parts: Services, within: float, delay: float = 0.0) -> None:
         parts.leaving = True
         parts.generations.outlast_readers()
         sending = background_tasks.start("goodbyes", partial(_send_away, parts, told))
-    await parts.generations.close(within)
+    await _let_go("the generations", parts.generations.close(within), within + ENDINGS)
     if sending is not None:
         sending.cancel()
         _say_goodbye(parts.streams, told)
     _say_goodbye(parts.sockets, told)
-    await parts.gemini.aclose()
-    if parts.entrance is not None:
-        await _let_go("the records", parts.entrance.aclose())
-    await _let_go("the logs", parts.logs.aclose())
-    await _let_go("the limits", parts.limits.aclose())
+    await asyncio.gather(
+        _let_go("the models", parts.gemini.aclose()),
+        *([_let_go("the records", parts.entrance.aclose())] if parts.entrance else []),
+        _let_go("the logs", parts.logs.aclose()),
+        _let_go("the limits", parts.limits.aclose()),
+    )
     parts.closed = True
 
 
@@ -137,12 +143,17 @@ async def _send_away(parts: Services, told: set[Callable[[], None]]) -> None:
 def _say_goodbye(readers: set[Callable[[], None]], told: set[Callable[[], None]]) -> None:
     for goodbye in readers - told:
         told.add(goodbye)
-        goodbye()
+        try:
+            goodbye()
+        except Exception:
+            logger.exception("a reader could not be sent away")
 
 
-async def _let_go(what: str, closing: Coroutine[None, None, None]) -> None:
+async def _let_go(
+    what: str, closing: Coroutine[None, None, None], seconds: float = GOODBYE
+) -> None:
     try:
-        async with asyncio.timeout(GOODBYE):
+        async with asyncio.timeout(seconds):
             await closing
     except Exception as error:
         # Leases end by themselves, and the next request notes a key's use.

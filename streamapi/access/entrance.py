@@ -36,5 +36,7 @@ class Entrance(NamedTuple):
 
     async def aclose(self) -> None:
         """End."""
-        await self.vigil.aclose()
-        await self.database.aclose()
+        try:
+            await self.vigil.aclose()
+        finally:
+            await self.database.aclose()

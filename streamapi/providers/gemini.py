@@ -6,6 +6,7 @@ token. A differential test holds both to the same chunks.
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from typing import Any, Literal
 
@@ -97,10 +98,11 @@ class Gemini:
 
     async def aclose(self) -> None:
         """Close the connections to Gemini."""
-        for session in (self._pooled, self._unpooled):
-            if session is not None:
-                await session.close()
-        await self.langchain.aclose()
+        async with AsyncExitStack() as closing:  # closes each, whatever the others raise
+            closing.push_async_callback(self.langchain.aclose)
+            for session in (self._pooled, self._unpooled):
+                if session is not None:
+                    closing.push_async_callback(session.close)
 
 
 def _session(**how: Any) -> aiohttp.ClientSession:
