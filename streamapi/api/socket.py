@@ -173,11 +173,8 @@ class Conversation:
             value = body.decode_object(text)
             ref = known_ref(value)
             await self._do(understand(value))
-        except StreamapiError as error:
-            await self._refuse(ref, error)
-        except Exception:
-            logger.exception("a message failed", extra={"request_id": self._request_id})
-            await self._refuse(ref, Internal("The server's log has the reason."))
+        except Exception as error:
+            await self._explain(ref, error)
 
     def _count(self) -> None:
         """A bound on what one socket may say; what it starts is counted as requests are."""
@@ -262,8 +259,15 @@ class Conversation:
                         await self._write(event_frame(generation, entry, self._request_id, ref))
                         if place % FRAMES == 0:
                             await self._parts.generations.pacer.turn()
-        except StreamapiError as error:
-            await self._refuse(ref, error)
+        except Exception as error:
+            await self._explain(ref, error)
+
+    async def _explain(self, ref: Ref | None, error: Exception) -> None:
+        """Tell the client what failed; of what was not foreseen, only the log has the reason."""
+        if not isinstance(error, StreamapiError):
+            logger.error("a socket failed", exc_info=error, extra={"request_id": self._request_id})
+            error = Internal("The server's log has the reason, under this request id.")
+        await self._refuse(ref, error)
 
     async def _refuse(self, ref: Ref | None, error: StreamapiError) -> None:
         problem = msgspec.structs.replace(error.problem(), request_id=self._request_id)

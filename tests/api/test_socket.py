@@ -5,6 +5,7 @@ import json
 import re
 import socket as sockets
 import struct
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -300,6 +301,32 @@ async def test_a_failure_is_an_event_of_its_generation(socket: Any) -> None:
 
 
 # Bounds.
+
+
+async def test_a_bug_in_a_follower_is_told_and_the_socket_stays_open(
+    server: Running, socket: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever follows gets an `error` with its ref rather than silence; the log has the reason."""
+    generations = server.parts.generations
+
+    async def broken(*arguments: Any) -> AsyncIterator[Any]:
+        async for batch in read(*arguments):
+            yield batch
+            raise ZeroDivisionError("secret")
+
+    read = generations.read
+    monkeypatch.setattr(generations, "read", broken)
+    await start(socket, ref="mine")
+    while (message := await hear(socket))["type"] != "error":
+        assert message["type"] not in ENDINGS
+    assert (message["ref"], message["problem"]["code"]) == ("mine", "internal")
+    assert message["problem"]["request_id"]
+    assert "secret" not in json.dumps(message)
+    assert "ZeroDivisionError: secret" in caplog.text
+    monkeypatch.undo()
+    await alive(socket)
+    await start(socket, ref="next")
+    assert (await follow(socket))[-1].type == "done"
 
 
 async def test_too_many_generations_are_refused(socket: Any) -> None:
