@@ -44,7 +44,8 @@ from streamapi.generation.turns import AllTurns, TurnBounds
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings, UnsafeSettings, read_settings
-from streamapi.tasks import every_task
+from streamapi.tasks import code, every_task
+from streamapi.tasks.syntax.pool import SyntaxPool
 from streamapi.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:  # an open server never imports it
@@ -130,6 +131,7 @@ async def close(parts: Services, within: float, delay: float = 0.0) -> None:
         *([_let_go("the records", parts.entrance.aclose())] if parts.entrance else []),
         _let_go("the logs", parts.logs.aclose()),
         _let_go("the limits", parts.limits.aclose()),
+        _let_go("the syntax checks", parts.syntax.aclose()),
     )
     parts.closed = True
 
@@ -171,9 +173,10 @@ def _parts(settings: Settings, emulated: bool) -> Services:
     generations = _generations(settings, logs, metrics)
     metrics.read(lambda: generations.running, lambda: logs.available)
     limits, tickets = _shared(settings)
+    syntax = SyntaxPool(settings.syntax_processes, metrics.syntax_checked)
     return Services(
         settings=settings,
-        tasks=every_task(),
+        tasks={**every_task(), "code": code.task(syntax.check)},
         catalogue=_catalogue(settings),
         gemini=Gemini(
             settings.gemini_base_url,
@@ -187,6 +190,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
         limits=limits,
         guesses=Guesses(limits, settings.failures_per_minute),
         tickets=tickets,
+        syntax=syntax,
         emulated=emulated,
         entrance=_entrance(settings, generations),
     )

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
     auth_timeout: Seconds = Field(
         10.0, description="For a WebSocket without a key in its handshake to send `auth` (4401)."
     )
+    syntax_processes: int = Field(
+        2,
+        ge=0,
+        le=16,
+        description="Child processes that check the syntax of code, per process that serves; "
+        "started when needed. 0: no checks, `syntax` is null.",
+    )
     google_api_key: SecretStr | None = Field(
         None,
         validation_alias="GOOGLE_API_KEY",

@@ -168,6 +168,19 @@ def test_outside_things_are_cornered() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_native_parsers_run_in_child_processes_only() -> None:
+    """They are C over hostile text. Importing every module of ours imports none of them."""
+    knows = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if any(name.startswith("tree_sitter") for name in imports(path))
+    }
+    assert knows == {"streamapi/tasks/syntax/child.py"}
+    assert modules()
+    loaded = [name for name in sys.modules if name.startswith("tree_sitter")]
+    assert not loaded, f"{loaded}: import it in a function of syntax/child.py, and call it there"
+
+
 def test_the_heart_knows_nothing_of_the_world() -> None:
     names = {name for path in SOURCES if package(path) == "generation" for name in imports(path)}
     foreign = sorted(name for name in names if name.partition(".")[0] not in HEART)
@@ -202,6 +215,7 @@ def test_every_metric_is_in_the_readme() -> None:
     metrics = Metrics()
     metrics.read(lambda: 0, lambda: True)
     metrics.ended("text", Cancelled("caller"))
+    metrics.syntax_checked("python", "valid")
     rows = []
     for family in metrics.registry.collect():
         if family.name.startswith("streamapi_"):

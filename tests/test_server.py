@@ -14,6 +14,7 @@ import pytest
 import websockets
 
 from tests import sse
+from tests.conftest import until
 
 
 @asynccontextmanager
@@ -235,6 +236,27 @@ async def test_a_second_interrupt_ends_at_once() -> None:
             await asyncio.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 1) == 130
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process."""
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_what_checks_syntax_ends_with_the_server(number: signal.Signals) -> None:
+    """A child process that has its pipes and stderr, no socket of the server's; and it is gone
+    when the server is, however that ended."""
+    async with serving() as (process, url), httpx.AsyncClient(base_url=url, timeout=20) as client:
+        assert children(process.pid) == []
+        request = {"prompt": "Write it.", "language": "python"}
+        answer = (await client.post("/v1/code", json=request)).json()
+        assert answer["result"]["syntax"]["valid"]
+        [child] = children(process.pid)
+        assert sorted(os.listdir(f"/proc/{child}/fd")) == ["0", "1", "2"]
+        process.send_signal(number)
+        await process.wait()
+        await until(lambda: not Path(f"/proc/{child}/cmdline").exists(), "the child is gone")
 
 
 async def _next_but_deltas(events: AsyncIterator[sse.Seen]) -> sse.Seen:

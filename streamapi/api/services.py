@@ -17,6 +17,7 @@ from streamapi.generation.log import Logs
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from streamapi.settings import Settings
+from streamapi.tasks.syntax.pool import SyntaxPool
 from streamapi.tasks.task import Task
 from streamapi.telemetry.metrics import Metrics
 
@@ -43,6 +44,7 @@ class Services:
     limits: Limits
     guesses: Guesses
     tickets: Tickets
+    syntax: SyntaxPool
     emulated: bool
     entrance: "Entrance | None" = None
     draining: bool = False

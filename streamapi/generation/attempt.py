@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from streamapi.errors import ContentBlocked, OutputTooLarge, UpstreamUnavailable
 from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
-from streamapi.generation.model import Chunk, Model, Parser, Prompt
+from streamapi.generation.model import Chunk, Model, Parser, Prompt, WaitingParser
 from streamapi.generation.turns import Turns
 
 
@@ -18,8 +18,8 @@ class Attempt:
     the latest that it told."""
 
     __slots__ = (
-        "_flushed", "_include_thoughts", "_most", "_said", "_turn", "finish", "first", "model",
-        "number", "parser", "rest", "served", "stream", "usage",
+        "_flushed", "_include_thoughts", "_most", "_said", "_turn", "_waiting", "finish", "first",
+        "model", "number", "parser", "rest", "served", "stream", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -28,6 +28,7 @@ class Attempt:
         self.model = model.name
         self.number = number
         self.parser = parser
+        self._waiting = parser if isinstance(parser, WaitingParser) else None
         self.stream = model.stream(prompt)
         self.served = Served(model.name, model.dropped(prompt))
         self.usage = Usage()
@@ -53,6 +54,8 @@ class Attempt:
                 sign_of_life()
             for n, chunk in enumerate(chunks, 1):
                 events = self.read(chunk)
+                if self.waits:
+                    events += await self.look_up()
                 if any(isinstance(event, CONTENT) for event in events):
                     self.first, self.rest = events, chunks[n:]
                     return
@@ -60,6 +63,7 @@ class Attempt:
             raise UpstreamUnavailable("The model's stream ended before it had said anything.")
         if self.finish == "stop" and self._said == 0:
             raise UpstreamUnavailable("The model answered with nothing.")
+        await self.look_up(finished=True)
         self.first = self.flush()
         if not self.first:
             self.parser.result()  # raises unless nothing is a valid answer
@@ -85,6 +89,18 @@ class Attempt:
                 raise OutputTooLarge(f"An answer may have {self._most:,} characters.")
             events += self.parser.feed(chunk.text)
         return events
+
+    @property
+    def waits(self) -> bool:
+        """Whether the parser goes on only behind `look_up`."""
+        return self._waiting is not None and self._waiting.waits
+
+    async def look_up(self, *, finished: bool = False) -> list[Event]:
+        """Let a parser that waits go on; the events that it had held back for that."""
+        if self._waiting is None:
+            return []
+        await self._waiting.look_up(finished)
+        return [] if finished else self._waiting.feed("")
 
     def flush(self) -> list[Event]:
         """What the parser held back, the first time this is called."""

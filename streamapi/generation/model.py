@@ -7,7 +7,7 @@ after it.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -82,3 +82,16 @@ class Parser(Protocol):
 
     def result(self) -> dict[str, Any]:
         """The task's result, after `flush`. Raises `ModelOutputInvalid`."""
+
+
+@runtime_checkable
+class WaitingParser(Parser, Protocol):
+    """A parser that must look things up, which takes time. It holds text back until it has."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it can give no more events before `look_up`."""
+
+    async def look_up(self, finished: bool) -> None:
+        """Look up what the next `feed` needs; or, once the model has finished, what `flush` and
+        `result` need. Cancelled, or not called at all, it leaves the parser able to `flush`."""

@@ -160,6 +160,7 @@ class Producer:
                 raise UpstreamInterrupted(error.detail) from error
         if attempt.finish is None:
             raise UpstreamTruncated("The model's stream ended without saying that it was over.")
+        await attempt.look_up(finished=True)
         await self._write(attempt.flush())
         return Done(
             attempt.parser.result(),
@@ -198,6 +199,8 @@ class Producer:
         try:
             for chunk in chunks:
                 events += attempt.read(chunk)
+            if attempt.waits:
+                events += await attempt.look_up()
         finally:
             await self._write(events)
 

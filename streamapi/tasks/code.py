@@ -1,5 +1,7 @@
 """Code: a wish in, code and its explanation out, told apart while they come."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -7,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from streamapi.generation.event import Delta, Event
 from streamapi.generation.model import Message, Prompt
-from streamapi.tasks import syntax
 from streamapi.tasks.fences import FenceSplitter, Piece
+from streamapi.tasks.syntax import Check, Syntax, language_name
 from streamapi.tasks.task import MAX_PROMPT, Prose, Task, TaskRequest, Text
 
 
@@ -52,12 +54,14 @@ class CodeResult(BaseModel):
 
 class CodeParser:
     """Tells code and explanation apart; without `explain`, only code is passed on, unless the
-    model wrote none."""
+    model wrote none. Without someone who can check syntax, there is no verdict on it."""
 
-    def __init__(self, request: CodeRequest) -> None:
-        self._language = request.language
+    def __init__(self, request: CodeRequest, check: Check | None = None) -> None:
+        self._asked = request.language
         self._explain = request.explain
-        self._splitter = FenceSplitter(self._parses)
+        self._splitter = FenceSplitter()
+        self._check = check
+        self._checked: tuple[str, Syntax | None] = ("", None)
         self._code: list[str] = []
         self._explanation: list[str] = []
         self._unwanted: list[str] = []
@@ -72,13 +76,34 @@ class CodeParser:
             events += self._events([("explanation", "".join(self._unwanted))])
         return events
 
+    @property
+    def waits(self) -> bool:
+        return bool(self._splitter.question)
+
+    async def look_up(self, finished: bool) -> None:
+        splitter = self._splitter
+        if finished:
+            splitter.end()
+        if question := splitter.question:
+            verdict = await self._verdict(question)
+            splitter.decide(verdict is not None and verdict.valid)
+        if finished:
+            splitter.end()  # a question may have left a line behind it
+            held_back = (text for part, text in splitter.pieces if part == "code")
+            if code := "".join((*self._code, *held_back)):
+                await self._verdict(code)
+
+    async def _verdict(self, code: str) -> Syntax | None:
+        if self._check is not None and code != self._checked[0]:
+            self._checked = code, await self._check(code, self._language)
+        return self._checked[1]
+
     def result(self) -> dict[str, Any]:
         code = "".join(self._code)
-        language = self._language or syntax.language_name(self._splitter.info) or None
-        verdict = syntax.check(code, language) if code else None
+        verdict = self._checked[1] if code and self._checked[0] == code else None
         return {
             "code": code,
-            "language": language,
+            "language": self._language,
             "explanation": "".join(self._explanation),
             "syntax": None if verdict is None else msgspec.to_builtins(verdict),
         }
@@ -100,9 +125,9 @@ class CodeParser:
             events.append(Delta(text, part))
         return events
 
-    def _parses(self, text: str) -> bool:
-        verdict = syntax.check(text, self._language)
-        return verdict is not None and verdict.valid
+    @property
+    def _language(self) -> str | None:
+        return self._asked or language_name(self._splitter.info) or None
 
 
 def prompt(request: CodeRequest) -> Prompt:
@@ -130,3 +155,8 @@ TASK = Task(
     temperature=0.2,
     order=2,
 )
+
+
+def task(check: Check) -> Task[CodeRequest]:
+    """The task, where someone can check syntax."""
+    return replace(TASK, parser=partial(CodeParser, check=check))

@@ -3,11 +3,11 @@
 Fences are CommonMark's (0.31, section 4.5), at the top level: three or more backticks or tildes,
 indented by up to three spaces; closed by at least as many of the same, or by the end. What may
 still become a fence is held back; so is all text before the first fence, up to `HOLD_BACK`
-characters, for an answer without a fence is code when it parses.
+characters, for an answer without a fence is code when it parses. Whether it does, the splitter
+asks (`question`), and goes on when it is told (`decide`).
 """
 
 import re
-from collections.abc import Callable
 from typing import Literal
 
 HOLD_BACK = 16_000
@@ -25,11 +25,14 @@ _MAYBE_OPENING = re.compile(r" {0,3}(?:`{1,2}|`{3,}[^`\r\n]*\r?|~{1,2}|~{3,}[^\r
 
 class FenceSplitter:
     """`feed` and `flush` return pieces in order; `info` is the word behind the opening fence.
-    `parses` says whether a text without a fence is code."""
+    `question` is a text without a fence, which is code if it parses: all that is fed from there
+    on waits for `decide`."""
 
-    def __init__(self, parses: Callable[[str], bool]) -> None:
+    def __init__(self) -> None:
         self.info = ""
-        self._parses = parses
+        self.question = ""
+        self.pieces: list[Piece] = []
+        self._waiting: list[str] = []
         self._state: Literal["undecided", "prose", "code", "loose", "after"] = "undecided"
         self._closing: re.Pattern[str] | None = None
         self._maybe_closing: re.Pattern[str] | None = None
@@ -37,23 +40,39 @@ class FenceSplitter:
         self._held = ""  # before the first fence, undecided
         self._line = ""  # the beginning of a line that may be a fence
         self._mid_line = False
-        self._pieces: list[Piece] = []
 
     def feed(self, text: str) -> list[Piece]:
         start = 0
-        while (end := text.find("\n", start) + 1) > 0:
+        while not self.question and (end := text.find("\n", start) + 1) > 0:
             self._take(text[start:end])
             start = end
-        if start < len(text):
+        if self.question:
+            self._waiting.append(text[start:])
+        elif start < len(text):
             self._take(text[start:])
         return self._given()
 
-    def flush(self) -> list[Piece]:
-        """What was held back. Nothing can come after it."""
-        if self._line:
+    def end(self) -> None:
+        """Nothing comes any more: a line that has begun is whole, and a question may be open."""
+        if self._line and not self.question:
             self._whole_line()
-        if self._state == "undecided" and self._held:
-            self._decide(self._held)
+        if self._state == "undecided":
+            self.question = self.question or self._held
+
+    def decide(self, is_code: bool) -> None:
+        """The answer to the question: all that was held is code, or explanation."""
+        self._state = "loose" if is_code else "prose"
+        self._give("code" if is_code else "explanation", self._held)
+        self._held = self.question = ""
+        waiting, self._waiting = self._waiting, []
+        self.pieces = self.feed("".join(waiting))
+
+    def flush(self) -> list[Piece]:
+        """What was held back. Nothing can come after it; what was not decided is explanation."""
+        self.end()
+        if self.question:
+            self.decide(False)
+            self.end()
         return self._given()
 
     def _take(self, piece: str) -> None:
@@ -107,7 +126,7 @@ class FenceSplitter:
             self._held += text
             if len(self._held) > HOLD_BACK:
                 sample = self._held[:HOLD_BACK]
-                self._decide(sample[: sample.rfind("\n") + 1] or sample)
+                self.question = sample[: sample.rfind("\n") + 1] or sample
         elif self._state == "prose" or self._state == "after":
             self._give("explanation", text)
         elif self._state == "code" and self._indent and not self._mid_line:
@@ -116,19 +135,12 @@ class FenceSplitter:
         else:
             self._give("code", text)
 
-    def _decide(self, sample: str) -> None:
-        """There was no fence so far: all that was held is code if the sample of it parses."""
-        part: Part = "code" if self._parses(sample) else "explanation"
-        self._state = "loose" if part == "code" else "prose"
-        self._give(part, self._held)
-        self._held = ""
-
     def _give(self, part: Part, text: str) -> None:
-        if self._pieces and self._pieces[-1][0] == part:
-            self._pieces[-1] = (part, self._pieces[-1][1] + text)
+        if self.pieces and self.pieces[-1][0] == part:
+            self.pieces[-1] = (part, self.pieces[-1][1] + text)
         else:
-            self._pieces.append((part, text))
+            self.pieces.append((part, text))
 
     def _given(self) -> list[Piece]:
-        given, self._pieces = self._pieces, []
+        given, self.pieces = self.pieces, []
         return given

@@ -32,6 +32,13 @@ class Metrics:
             ("task", "direction"),
             registry=self.registry,
         )
+        self._syntax_checks = Counter(
+            "streamapi_syntax_checks_total",
+            "Syntax checks, by language and outcome: valid, invalid, gave_up (no verdict within "
+            "the bounds), crashed (ended its child process).",
+            ("language", "outcome"),
+            registry=self.registry,
+        )
         self._counters: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
         ProcessCollector(registry=self.registry)
 
@@ -53,6 +60,10 @@ class Metrics:
         counters[0].inc()
         counters[1].inc(ending.usage.input_tokens)
         counters[2].inc(ending.usage.output_tokens)
+
+    def syntax_checked(self, language: str, outcome: str) -> None:
+        """The syntax of a piece of code was checked, or could not be."""
+        self._syntax_checks.labels(language, outcome).inc()
 
     def text(self) -> bytes:
         """All of them, as they are now."""

@@ -10,7 +10,7 @@ from streamapi.emulator import Emulator
 from tests.api.wire import http, unique
 from tests.conftest import running
 
-PARTS = ("generations", "gemini", "entrance", "logs", "limits")
+PARTS = ("generations", "gemini", "entrance", "logs", "limits", "syntax")
 
 
 @pytest.mark.parametrize("broken", PARTS)

@@ -29,6 +29,7 @@ from streamapi.generation.health import CircuitBounds, Circuits
 from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.model import Chunk, Prompt
 from streamapi.generation.turns import AllTurns, TurnBounds
+from tests.conftest import until
 from tests.generation.scripted import (
     END,
     LOG,
@@ -876,6 +877,51 @@ async def test_what_was_held_back_comes_before_a_stop() -> None:
     await asyncio.sleep(0.01)  # until the model has said the rest: no event tells
     produced.producer.stop("caller")
     assert text_of(await produced.events()) == "first held"
+
+
+class LooksUp(Hoarder):
+    """A parser that gives what it holds only when it has looked something up."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.known = ""
+        self.finished: list[bool] = []
+
+    @property
+    def waits(self) -> bool:
+        return bool(self.held)
+
+    async def look_up(self, finished: bool) -> None:
+        self.finished.append(finished)
+        await asyncio.sleep(self.seconds)
+        self.known, self.held = self.known + self.held, ""
+
+    def feed(self, text: str) -> list[Event]:
+        known, self.known = self.known, ""
+        return [Delta(known, "text")] if known else super().feed(text) if text else []
+
+
+async def test_a_parser_may_look_things_up() -> None:
+    """It is asked to when it waits, and once when the model has finished; not in between."""
+    parser = LooksUp()
+    model = Scripted([*say("a", "first ", "b", "c"), END])
+    events = await produce(model, parser=lambda: parser)
+    assert [event.text for event in events if isinstance(event, Delta)] == ["a", "first ", "b", "c"]
+    assert events[-1].type == "done"
+    assert parser.finished == [False, False, False, True]
+
+
+async def test_a_stop_does_not_wait_for_what_is_looked_up() -> None:
+    """It comes at once, behind what was held back."""
+    model = Scripted([*say("first ", "held"), Pause()])
+    parser = LooksUp(60)
+    produced = await Produced(model, parser=lambda: parser).begin()
+    await produced.come_to(is_delta)
+    await until(lambda: parser.finished, "it looks something up")
+    assert await stopped(produced) == Cancelled("caller")
+    assert text_of(await produced.events()) == "first held"
+    await eventually_closed(model)
 
 
 async def test_someone_elses_ending_stops_the_writer() -> None:

@@ -5,14 +5,16 @@ The cases are CommonMark's (0.31, section 4.5) at the top level.
 
 import itertools
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapi.generation.event import Delta
+from streamapi.generation.event import Delta, Event
 from streamapi.tasks.code import CodeParser, CodeRequest
-from streamapi.tasks.fences import HOLD_BACK, LONGEST_FENCE, FenceSplitter
+from streamapi.tasks.fences import HOLD_BACK, LONGEST_FENCE, FenceSplitter, Piece
+from streamapi.tasks.syntax.pool import SyntaxPool
 
 
 def never(text: str) -> bool:
@@ -23,10 +25,25 @@ def always(text: str) -> bool:
     return True
 
 
+def settle(splitter: FenceSplitter, parses) -> None:
+    """Answer the splitter's question, where it has one."""
+    if splitter.question:
+        splitter.decide(parses(splitter.question))
+
+
+def fed(splitter: FenceSplitter, chunk: str, parses=never) -> list[Piece]:
+    """The pieces that a chunk made certain."""
+    pieces = splitter.feed(chunk)
+    settle(splitter, parses)
+    return pieces + splitter.feed("")
+
+
 def split(*chunks: str, parses=never) -> tuple[str, str, str]:
     """The code, the explanation and the info of an answer."""
-    splitter = FenceSplitter(parses)
-    pieces = [piece for chunk in chunks for piece in splitter.feed(chunk)]
+    splitter = FenceSplitter()
+    pieces = [piece for chunk in chunks for piece in fed(splitter, chunk, parses)]
+    splitter.end()
+    settle(splitter, parses)
     pieces += splitter.flush()
     joined = {"code": "", "explanation": ""}
     for part, text in pieces:
@@ -139,10 +156,10 @@ def test_prose_before_a_fence_is_not_judged() -> None:
 
 def test_what_is_held_back_has_a_bound() -> None:
     """A long answer without a fence is passed on at the bound, not only at its end."""
-    splitter = FenceSplitter(always)
+    splitter = FenceSplitter()
     given_at = None
     for n in range(HOLD_BACK // 10 + 20):
-        if splitter.feed("a = 12345\n") and given_at is None:
+        if fed(splitter, "a = 12345\n", always) and given_at is None:
             given_at = n
     assert given_at is not None
     assert given_at * 10 <= HOLD_BACK + 10
@@ -150,10 +167,10 @@ def test_what_is_held_back_has_a_bound() -> None:
 
 def test_a_line_like_a_fence_has_a_bound() -> None:
     """A line that begins like a fence and never ends is not held for ever."""
-    splitter = FenceSplitter(never)
+    splitter = FenceSplitter()
     splitter.feed("```\n")
     assert splitter.feed("~" * 10) == [("code", "~" * 10)]
-    splitter = FenceSplitter(never)
+    splitter = FenceSplitter()
     splitter.feed("```" + "x" * (LONGEST_FENCE * 2))
     assert len(splitter._line) <= LONGEST_FENCE * 2 + 3
     assert split("```" + "x" * (LONGEST_FENCE * 2)) is not None
@@ -175,7 +192,7 @@ def test_a_long_closing_fence_is_the_same_in_any_chunks(fence: str) -> None:
 
 def test_code_flows_line_by_line() -> None:
     """Inside the fence a piece is passed on at once when it cannot be a fence."""
-    splitter = FenceSplitter(never)
+    splitter = FenceSplitter()
     assert splitter.feed("```python\n") == []
     assert splitter.feed("def ") == [("code", "def ")]
     assert splitter.feed("f()") == [("code", "f()")]
@@ -186,10 +203,10 @@ def test_code_flows_line_by_line() -> None:
 def test_a_megabyte_costs_no_quadratic_time() -> None:
     """A long answer in small chunks is split in time that grows with its length."""
     for line in ("x = 1\n", "```" * 100, "` ", "~~~\n", "\n"):
-        splitter = FenceSplitter(never)
+        splitter = FenceSplitter()
         began = time.process_time()
         for _ in range(200_000 // len(line)):
-            splitter.feed(line)
+            fed(splitter, line)
         splitter.flush()
         assert time.process_time() - began < 3
 
@@ -197,9 +214,18 @@ def test_a_megabyte_costs_no_quadratic_time() -> None:
 # The code task's parser over it.
 
 
-def read(*chunks: str, **request: object) -> tuple[list[Delta], dict]:
-    parser = CodeParser(CodeRequest(prompt="p", **request))  # type: ignore[arg-type]
-    events = [event for chunk in chunks for event in parser.feed(chunk)] + parser.flush()
+async def read(
+    syntax: SyntaxPool, *chunks: str, **request: object
+) -> tuple[list[Delta], dict[str, Any]]:
+    parser = CodeParser(CodeRequest(prompt="p", **request), syntax.check)  # type: ignore[arg-type]
+    events: list[Event] = []
+    for chunk in chunks:
+        events += parser.feed(chunk)
+        if parser.waits:
+            await parser.look_up(False)
+            events += parser.feed("")
+    await parser.look_up(True)
+    events += parser.flush()
     assert all(isinstance(event, Delta) for event in events)
     return events, parser.result()  # type: ignore[return-value]
 
@@ -210,40 +236,41 @@ def joined(events: list[Delta], part: str) -> str:
 
 @given(cuts=st.lists(st.integers(0, 200), max_size=20))
 @settings(max_examples=100, deadline=None)
-def test_the_result_is_what_the_deltas_said(cuts: list[int]) -> None:
+async def test_the_result_is_what_the_deltas_said(syntax: SyntaxPool, cuts: list[int]) -> None:
     """The code and explanation of the result are those of the deltas, in any chunks."""
     answer = "Here:\n\n```python\ndef f():\n    return 1\n```\n\nIt returns one.\n"
     bounds = sorted({0, len(answer), *(min(cut, len(answer)) for cut in cuts)})
     chunks = [answer[a:b] for a, b in itertools.pairwise(bounds)]
-    events, result = read(*chunks)
+    events, result = await read(syntax, *chunks)
     assert result["code"] == joined(events, "code") == "def f():\n    return 1\n"
-    assert result["explanation"] == joined(events, "explanation") == read(answer)[1]["explanation"]
+    assert result["explanation"] == joined(events, "explanation")
+    assert result == (await read(syntax, answer))[1]
     assert result["language"] == "python"
     assert result["syntax"] == {"valid": True, "line": None, "column": None}
 
 
-def test_without_explain_only_code_is_passed_on() -> None:
+async def test_without_explain_only_code_is_passed_on(syntax: SyntaxPool) -> None:
     """`explain: false` keeps what stands outside the fence to itself."""
-    events, result = read("Here:\n```\na\n```\nThere.\n", explain=False)
+    events, result = await read(syntax, "Here:\n```\na\n```\nThere.\n", explain=False)
     assert joined(events, "explanation") == "" == result["explanation"]
     assert result["code"] == "a\n"
 
 
-def test_without_explain_an_answer_without_code_is_told() -> None:
+async def test_without_explain_an_answer_without_code_is_told(syntax: SyntaxPool) -> None:
     """When the model wrote no code, its words are all there is: they are not swallowed."""
-    events, result = read("I cannot write that.", explain=False, language="python")
+    events, result = await read(syntax, "I cannot write that.", explain=False, language="python")
     assert joined(events, "explanation") == "I cannot write that." == result["explanation"]
     assert (result["code"], result["syntax"]) == ("", None)
 
 
-def test_code_without_a_fence_is_code_when_it_parses() -> None:
+async def test_code_without_a_fence_is_code_when_it_parses(syntax: SyntaxPool) -> None:
     """A model that forgets the fence is understood, in a language whose grammar is at hand."""
-    events, result = read("def f():\n    return 1\n", language="python")
+    events, result = await read(syntax, "def f():\n    return 1\n", language="python")
     assert joined(events, "code") == result["code"] == "def f():\n    return 1\n"
     assert result["syntax"]["valid"]
 
 
-def test_the_asked_language_beats_the_fences() -> None:
+async def test_the_asked_language_beats_the_fences(syntax: SyntaxPool) -> None:
     """What the caller asked for is what the code is checked as."""
-    _, result = read("```text\ndef f(): pass\n```\n", language="python")
+    _, result = await read(syntax, "```text\ndef f(): pass\n```\n", language="python")
     assert (result["language"], result["syntax"]["valid"]) == ("python", True)
