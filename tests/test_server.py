@@ -39,7 +39,9 @@ async def serving(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
         await process.communicate()
 
 
-async def started(*arguments: str, **settings: str) -> asyncio.subprocess.Process:
+async def started(
+    *arguments: str, stdout: int = asyncio.subprocess.PIPE, **settings: str
+) -> asyncio.subprocess.Process:
     """A `streamapi serve`, just started; without a key, unless a setting says otherwise."""
     env = {name: value for name, value in os.environ.items() if name != "GOOGLE_API_KEY"}
     env |= {f"STREAMAPI_{name}": value for name, value in settings.items()}
@@ -50,7 +52,7 @@ async def started(*arguments: str, **settings: str) -> asyncio.subprocess.Proces
         "serve",
         *arguments,
         env=env,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
     )
 

@@ -5,10 +5,12 @@ names the method, the path, the status and how long it took; never a query strin
 header of the client's.
 """
 
+import atexit
 import logging
+import os
 import re
 import sys
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import structlog
@@ -16,22 +18,30 @@ from hypercorn.config import Config
 from hypercorn.logging import Logger
 from hypercorn.typing import ResponseSummary, WWWScope
 
+from streamapi.telemetry.line_writer import LineWriter
+
 NOISY = ("langchain_google_genai", "google_genai", "httpx", "asyncio", "alembic", "aiosqlite")
 """Loggers of which only errors are heard; some show what they were given."""
 
 MAX_PATH = 200
 """Characters of a path that a log line shows."""
 
+_STDOUT = sys.__stdout__.fileno() if sys.__stdout__ else os.open(os.devnull, os.O_WRONLY)
+
+LINES = LineWriter(_STDOUT)
+"""The lines of this process. Nothing else is written to stdout while it serves."""
+
 
 def configure(level: str) -> None:
-    """Send all logs of the process through structlog."""
+    """Send all logs of the process through structlog, and write what waits when it ends."""
+    atexit.register(LINES.close)
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Queued()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -50,6 +60,16 @@ def configure(level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
+class _Queued(logging.Handler):
+    """Hands lines to the writer."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            LINES.write(self.format(record).encode() + b"\n")
+        except Exception:
+            self.handleError(record)
+
+
 class AccessLog(Logger):
     """Hypercorn's logger, with an access line of our own, written without the detour through
     the standard library."""
@@ -58,7 +78,7 @@ class AccessLog(Logger):
         super().__init__(config)
         self.error_logger = logging.getLogger("hypercorn")
         self._line = structlog.wrap_logger(
-            structlog.BytesLogger(sys.stdout.buffer),
+            structlog.BytesLogger(cast(BinaryIO, LINES)),
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),

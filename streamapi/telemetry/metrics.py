@@ -7,10 +7,11 @@ asks. Each process counts for itself.
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streamapi.generation.event import Ending, Failed
+from streamapi.telemetry import logs
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -77,6 +78,11 @@ class _Gauges(Collector):
         self._running, self._store_up = running, store_up
 
     def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(
+            "streamapi_log_lines_dropped",
+            "Log lines that were dropped, because they were not read in time.",
+            logs.LINES.dropped,
+        )
         yield GaugeMetricFamily(
             "streamapi_running", "Logs that are being written here.", self._running()
         )
