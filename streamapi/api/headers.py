@@ -41,7 +41,7 @@ def register(app: Quart, settings: Settings) -> None:
         _name(request, settings)
         if _two_lengths():
             raise InvalidHeader("Send a Content-Length or a Transfer-Encoding, not both.")
-        if request.path.startswith("/v1/") and request.method != "OPTIONS":
+        if request.path.startswith("/v1/"):
             origins.check(settings, request.headers)
 
     async def name_socket() -> None:

@@ -6,8 +6,9 @@ that was not foreseen is `internal`, with its reason in the log alone.
 
 import logging
 import math
+from typing import Any
 
-from quart import Quart, Response, g
+from quart import Quart, Response, g, has_request_context, request, websocket
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import WebsocketMismatch
 
@@ -47,7 +48,9 @@ def register(app: Quart) -> None:
 
 
 def respond(problem: Problem) -> Response:
-    """The problem as a response, with the headers that say the same."""
+    """The problem as a response, with the headers that say the same; the access line names it."""
+    scope: Any = (request if has_request_context() else websocket).scope
+    scope["streamapi.code"] = problem.code
     headers = {
         "Content-Type": "application/problem+json",
         "Cache-Control": "no-store",

@@ -8,6 +8,7 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from quart import Response, request
 
@@ -68,10 +69,17 @@ async def stream(
 
     The first step waits up to `open_after` seconds for content, and raises `GenerationFailed`
     when a failure comes first: before the status line, a failure has its true status."""
-    write, opened = http1.direct(request.scope), False
+    scope: Any = request.scope
+    write, opened = http1.direct(scope), False
+
+    def shown(entries: Sequence[Entry]) -> bytes:
+        last = entries[-1].event
+        if isinstance(last, Failed):
+            scope["streamapi.code"] = last.problem.code  # for the access line
+        return frames(generation, entries, request_id)
 
     def eager(entries: Sequence[Entry]) -> bool:
-        return opened and write(lambda: frames(generation, entries, request_id))
+        return opened and write(lambda: shown(entries))
 
     stall = Stall(parts.settings.send_timeout)
     silence = parts.settings.ping_interval
@@ -86,15 +94,15 @@ async def stream(
             if isinstance(failure, Failed) and not _content(entries):
                 raise GenerationFailed(own_problem(failure.problem, generation, request_id))
             stall.sending()
-            yield RETRY + frames(generation, entries, request_id)
+            yield RETRY + shown(entries)
             stall.sent()
         opened = True
         if pull is not None:
             late = await pull
-            yield frames(generation, late, request_id) if late else ping
+            yield shown(late) if late else ping
         async for batch in batches:
             stall.sending()
-            yield frames(generation, batch, request_id) if batch else ping
+            yield shown(batch) if batch else ping
             stall.sent()
     finally:
         stall.stop()

@@ -1,8 +1,8 @@
 """Every log line is one JSON object on stdout (structlog), whoever wrote it.
 
 The access log is ours: Hypercorn's prints what a client sent raw, so lines can be forged. It
-names the method, the path, the status and how long it took; never a query string, a body or a
-header of the client's.
+names the method, the path, the status, the problem's code where it was refused or failed, and how
+long it took; never a query string, a body or a header of the client's.
 """
 
 import atexit
@@ -102,6 +102,7 @@ class AccessLog(Logger):
             method=request.get("method", "WEBSOCKET"),
             path=_path(request["path"]),
             status=status or (response["status"] if response else None),
+            code=cast(Any, request).get("streamapi.code"),  # set by api/problems.py and api/sse.py
             client_left=response is None,
             milliseconds=round(request_time * 1000, 1),
             address=cast(Any, request).get("streamapi.address", client[0] if client else None),

@@ -1,7 +1,8 @@
-"""The log lines of a server: no reader of theirs holds it up."""
+"""What the log lines of a server say, and that no reader of theirs holds it up."""
 
 import asyncio
 import fcntl
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -11,7 +12,57 @@ from typing import Any
 import httpx
 
 from tests.conftest import RedisServer
-from tests.test_server import started
+from tests.test_server import serving, started
+
+EVIL = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+
+
+async def test_a_line_has_the_code_of_what_was_refused_or_failed() -> None:
+    """By whichever transport; what went well has none."""
+    failing = {"prompt": "[[fault:safety_before_text]]"}
+    late = {"prompt": "[[fault:safety]] [[words:50]]"}
+    async with serving() as (process, url):
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            await client.post("/v1/text", json={"prompt": "[[words:2]]"})
+            await client.post("/v1/text", json={})
+            await client.post("/v1/text", json=failing)
+            await client.post("/v1/text/stream", json=late)
+            await client.get("/v1/text/stream", params=failing)
+            await client.get("/v1/generations/gen_unknown")
+            await client.get("/nothing")
+            await client.post("/v1/text", json={}, headers={"Origin": "https://evil.example"})
+            await client.options("/v1/text", headers=EVIL)
+            await client.options("/v1/text")
+        process.send_signal(signal.SIGTERM)
+        output, _ = await process.communicate()
+    lines = [json.loads(line) for line in output.splitlines()]
+    asked = [line for line in lines if line.get("path", "/healthz") != "/healthz"]
+    assert [(line["method"], line["status"], line["code"]) for line in asked] == [
+        ("POST", 200, None),
+        ("POST", 422, "invalid_request"),
+        ("POST", 422, "content_blocked"),
+        ("POST", 200, "content_blocked"),
+        ("GET", 200, "content_blocked"),
+        ("GET", 404, "not_found"),
+        ("GET", 404, "not_found"),
+        ("POST", 403, "origin_not_allowed"),
+        ("OPTIONS", 403, "origin_not_allowed"),
+        ("OPTIONS", 200, None),
+    ]
+
+
+async def test_a_preflight_is_answered_as_its_request_would_be() -> None:
+    """For a page that may not ask it is refused; for one that may, it says so."""
+    async with (
+        serving(CORS_ORIGINS="https://app.example") as (_, url),
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        refused = await client.options("/v1/text", headers=EVIL)
+        assert (refused.status_code, refused.json()["code"]) == (403, "origin_not_allowed")
+        assert "access-control-allow-origin" not in refused.headers
+        may = await client.options("/v1/text", headers={**EVIL, "Origin": "https://app.example"})
+        assert may.status_code == 200
+        assert may.headers["access-control-allow-origin"] == "https://app.example"
 
 
 @asynccontextmanager
