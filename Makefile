@@ -91,10 +91,15 @@ system:
 	fi; \
 	[ -z "$$missing" ] || echo "!!! missing:$$missing; the tests that need it will be skipped" >&2
 
-.PHONY: torture bench bench-all fairness floods profile
+.PHONY: torture fuzz bench bench-all fairness floods profile
 
 torture: $(VENV)/.installed ## kill processes and cut connections, as often as was promised (20 minutes)
 	@TORTURE=1 $(BIN)/pytest -q -s tests/test_survival.py tests/test_killed_writers.py
+	@$(MAKE) fuzz SECONDS=60
+
+SECONDS ?= 3600
+fuzz: $(VENV)/.installed ## feed every grammar hostile code, beside a server (an hour; SECONDS=60: less)
+	@$(BIN)/python -m tests.fuzz_syntax $(SECONDS)
 
 bench: $(VENV)/.installed ## measure streamapi beside its peers (20 minutes; ARGS=--quick: 4)
 	@$(BIN)/python -m bench.run $(ARGS)
