@@ -2,7 +2,8 @@
 
     StreamapiError
     ├── CallerError      the request: mend it, and ask again
-    │     MalformedJson  InvalidHeader  Unauthenticated  KeyExpired  Forbidden  OriginNotAllowed
+    │     MalformedRequest  MalformedJson  InvalidHeader  Unauthenticated  KeyExpired
+    │     Forbidden  OriginNotAllowed  HostNotAllowed
     │     NotFound  MethodNotAllowed  TooLarge  UriTooLong  UnsupportedMediaType
     │     GenerationCancelled  GenerationExpired
     │     InvalidRequest  ModelNotFound  ContextTooLong  ContentBlocked  IdempotencyKeyReused
@@ -102,6 +103,14 @@ class ServiceError(StreamapiError):
     """This server was at fault."""
 
 
+class MalformedRequest(CallerError):
+    """The request is not HTTP/1.1 as RFC 9110 and RFC 9112 have it: its first line, its `Host` or
+    its percent-encoding is wrong. Where the head is too large, too slow or of another version, the
+    same code comes with status 431, 408 or 505. Send a valid request on a new connection."""
+
+    code, status, title = "malformed_request", 400, "The request is not valid HTTP"
+
+
 class MalformedJson(CallerError):
     """The body is not JSON as RFC 8259 has it: valid UTF-8, no NaN, no lone surrogates, not
     nested too deeply, complete. Send it again as one JSON object."""
@@ -139,6 +148,13 @@ class OriginNotAllowed(CallerError):
     origin to `STREAMAPI_CORS_ORIGINS`."""
 
     code, status, title = "origin_not_allowed", 403, "This origin is not allowed"
+
+
+class HostNotAllowed(CallerError):
+    """The request names this server by a `Host` that the operator has not allowed. Add the host
+    name, without a port, to `STREAMAPI_ALLOWED_HOSTS`."""
+
+    code, status, title = "host_not_allowed", 403, "This host name is not allowed"
 
 
 class NotFound(CallerError):

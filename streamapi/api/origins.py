@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from werkzeug.datastructures import Headers
 
-from streamapi.errors import OriginNotAllowed
+from streamapi.errors import HostNotAllowed, OriginNotAllowed
 from streamapi.settings import Settings
 from streamapi.values import host_of, is_loopback
 
@@ -20,7 +20,8 @@ ASKING = ("empty", "document", "websocket")
 
 
 def check(settings: Settings, headers: Headers) -> None:
-    """Raise `OriginNotAllowed` for a page of another site, or for a name that is not ours."""
+    """Raise `OriginNotAllowed` for a page of another site, and `HostNotAllowed` for a name that is
+    not ours."""
     _check_host(settings, headers.get("Host", ""))
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
     # An image tag sends no Origin, but for what and from which site (W3C Fetch Metadata).
@@ -32,15 +33,20 @@ def check(settings: Settings, headers: Headers) -> None:
         return
     ours = [f"{scheme}://{headers.get('Host')}" for scheme in ("http", "https")]
     if origin not in ours or site is not None:
-        raise OriginNotAllowed("A page of this origin may not ask here.")
+        raise OriginNotAllowed(
+            "A page of this origin may not ask here. The operator can add the origin to "
+            "STREAMAPI_CORS_ORIGINS."
+        )
 
 
 def _check_host(settings: Settings, host: str) -> None:
     """A page can give its own name the address of this machine (DNS rebinding), and is then of
     the same origin. On loopback only loopback's names are ours, unless the settings say more."""
     if not _is_ours(host, settings.allowed_hosts, settings.bind):
-        text = "This server does not answer to this Host; see STREAMAPI_ALLOWED_HOSTS."
-        raise OriginNotAllowed(text)
+        raise HostNotAllowed(
+            "This server does not answer to the host name of this request. The operator can add "
+            "the name to STREAMAPI_ALLOWED_HOSTS."
+        )
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ import websockets
 from werkzeug.datastructures import Headers
 
 from streamapi.api import origins
-from streamapi.errors import OriginNotAllowed
+from streamapi.errors import HostNotAllowed, OriginNotAllowed
 from streamapi.settings import Settings
 from tests.api.wire import unique
 from tests.conftest import Running
@@ -83,7 +83,7 @@ def test_a_name_is_ours_or_not(settings: Settings, host: str, ours: bool) -> Non
     if ours:
         check(settings, {"Host": host})
     else:
-        with pytest.raises(OriginNotAllowed):
+        with pytest.raises(HostNotAllowed, match="STREAMAPI_ALLOWED_HOSTS"):
             check(settings, {"Host": host})
 
 
@@ -93,7 +93,6 @@ async def test_an_image_spends_no_tokens(server: Running, client: httpx.AsyncCli
     for headers in (
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"},
         {"Origin": "http://["},
-        {"Host": "evil.example"},
     ):
         answer = await client.get(STREAM, params={"prompt": unique("a")}, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "origin_not_allowed")
@@ -102,3 +101,15 @@ async def test_an_image_spends_no_tokens(server: Running, client: httpx.AsyncCli
             await websockets.connect(f"{server.ws}/v1/ws", origin=origin)  # type: ignore[arg-type]
         assert refused.value.response.status_code == 403
     assert (await client.get("/v1/models")).is_success
+
+
+async def test_a_refusal_names_the_setting_that_mends_it(client: httpx.AsyncClient) -> None:
+    """Behind a proxy with an unlisted name the operator is sent to ALLOWED_HOSTS, and for a page of
+    another site to CORS_ORIGINS: the two have codes of their own."""
+    for headers, code, setting in (
+        ({"Host": "api.example"}, "host_not_allowed", "STREAMAPI_ALLOWED_HOSTS"),
+        ({"Origin": "https://app.example"}, "origin_not_allowed", "STREAMAPI_CORS_ORIGINS"),
+    ):
+        answer = await client.get("/v1/models", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, code)
+        assert setting in answer.json()["detail"]

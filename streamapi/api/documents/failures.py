@@ -16,7 +16,12 @@ from streamapi.api.documents.schemas import Schema, ref
 from streamapi.errors import Problem, StreamapiError
 
 SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
-    "always": (errors.Internal, errors.OriginNotAllowed),
+    "always": (
+        errors.Internal,
+        errors.MalformedRequest,
+        errors.OriginNotAllowed,
+        errors.HostNotAllowed,
+    ),
     "who": (
         errors.Unauthenticated,
         errors.KeyExpired,
