@@ -21,19 +21,19 @@ from streamapi.api import (
     generations,
     headers,
     health,
-    http1,
     keys,
     limits,
     metrics,
     models,
     pages,
+    patches,
     problems,
     socket,
-    socket_bounds,
     tasks,
     tickets,
     who,
 )
+from streamapi.api.patches import connections, heads, websocket
 from streamapi.api.services import Services
 from streamapi.generation import background_tasks
 from streamapi.generation.chain import Patience
@@ -72,10 +72,10 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     parts = _parts(settings, emulated)
     app = Quart(__name__, static_folder=None)
     app.request_class = body.JsonRequest
-    http1.write_chunks_directly()
-    socket_bounds.mend_hypercorn()
-    app.asgi_websocket_class = socket_bounds.BoundedSocket
-    app.asgi_app = http1.only(app.asgi_app)  # type: ignore[method-assign, assignment]
+    patches.apply()
+    app.extensions[connections.EXTENSION] = connections.ConnectionBounds.of_settings(settings)
+    app.asgi_websocket_class = websocket.BoundedSocket
+    app.asgi_app = heads.only(app.asgi_app)  # type: ignore[method-assign, assignment]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = settings.body_timeout
     app.extensions["streamapi"] = parts

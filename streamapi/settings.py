@@ -190,6 +190,23 @@ class Settings(BaseSettings):
         1_000_000, ge=1000, le=100_000_000, description="Of a request or WebSocket message."
     )
     body_timeout: Seconds = Field(15.0, description="For a request's body to arrive.")
+    head_timeout: Seconds = Field(
+        10.0,
+        description="For the head of a request to arrive: from the start of a connection, and on a "
+        "kept connection from the first byte (408).",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        description="Open connections, per process; beyond it a new one gets 503 and is closed. "
+        "Never more than half of the descriptors that the process may have.",
+    )
+    max_connections_per_address: int = Field(
+        2000,
+        ge=0,
+        description="The same from one address (of IPv6 one /64); 0: no limit. With "
+        "`STREAMAPI_TRUSTED_HOPS` all come from the proxy, so there is no such limit.",
+    )
     max_generations_per_socket: int = Field(
         32, ge=1, le=10_000, description="Followed at once on one WebSocket."
     )

@@ -23,6 +23,7 @@ import redis as sync_redis
 from hypercorn.asyncio import serve
 
 from streamapi.access.new_key import NewKey
+from streamapi.api.patches.connections import EXTENSION, ConnectionBounds
 from streamapi.api.services import Services
 from streamapi.app import create_app
 from streamapi.emulator import Emulator
@@ -51,7 +52,8 @@ QUICK = {
 class Running:
     """A server that answers at `url`, and its parts."""
 
-    def __init__(self, url: str, parts: Services) -> None:
+    def __init__(self, url: str, parts: Services, connections: ConnectionBounds) -> None:
+        self.connections = connections
         self.url = url
         self.ws = url.replace("http", "ws", 1)
         self.parts = parts
@@ -85,7 +87,7 @@ async def running(emulator: Emulator, **settings: Any) -> AsyncIterator[Running]
     task = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
     await _answers(url, task)
     try:
-        yield Running(url, app.extensions["streamapi"])
+        yield Running(url, app.extensions["streamapi"], app.extensions[EXTENSION])
     finally:
         stop.set()
         await task

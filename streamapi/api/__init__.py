@@ -14,4 +14,6 @@ replays.py      what is read again is charged
 limits.py       quart-rate-limiter's decorators over one atomic take
 address.py      where a request came from
 headers.py      request ids, CORS, origins
+request_head.py what the head of a request may be
+patches/        what is changed in Hypercorn, h11, wsproto and Quart
 """

@@ -1,7 +1,6 @@
 """What every response carries, and CORS for the pages that may ask (quart-cors)."""
 
 import re
-import secrets
 from typing import Any
 
 from quart import Quart, Response, g, has_request_context, request, websocket
@@ -9,6 +8,8 @@ from quart_cors import cors, cors_exempt  # noqa: F401  (sockets are exempted wh
 
 from streamapi.access.keys import contains_key
 from streamapi.api import address, origins
+from streamapi.api.patches.answers import new_request_id
+from streamapi.api.request_head import check_query
 from streamapi.errors import InvalidHeader
 from streamapi.settings import Settings
 
@@ -39,6 +40,7 @@ def register(app: Quart, settings: Settings) -> None:
 
     async def name_request() -> None:
         _name(request, settings)
+        check_query(request.query_string)
         if _two_lengths():
             raise InvalidHeader("Send a Content-Length or a Transfer-Encoding, not both.")
         if request.path.startswith("/v1/"):
@@ -46,6 +48,7 @@ def register(app: Quart, settings: Settings) -> None:
 
     async def name_socket() -> None:
         _name(websocket, settings)
+        check_query(websocket.query_string)
         origins.check(settings, websocket.headers)
 
     app.before_request(name_request)
@@ -79,7 +82,7 @@ def _sane(given: str | None) -> str:
     """The caller's id when it is sane: it goes into logs and headers, so a key is not."""
     if given is not None and _SANE_ID.fullmatch(given) and not contains_key(given):
         return given
-    return f"req_{secrets.token_urlsafe(12)}"
+    return new_request_id()
 
 
 async def _finish_refusal(response: Response | None) -> Response | None:

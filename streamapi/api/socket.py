@@ -34,6 +34,7 @@ from streamapi.api.messages import (
     pong_frame,
     understand,
 )
+from streamapi.api.patches.websocket import bound_first_message
 from streamapi.api.problems import request_id
 from streamapi.api.services import Services, caller, reading, services
 from streamapi.errors import (
@@ -42,6 +43,7 @@ from streamapi.errors import (
     RateLimited,
     StoreUnavailable,
     StreamapiError,
+    TooLarge,
     TooManyStreams,
 )
 from streamapi.generation.log import LOST_AT, Generation
@@ -57,6 +59,10 @@ FRAMES = 16
 GOING_AWAY, TRY_AGAIN, UNAUTHENTICATED, IDLE, TOO_MANY = 1001, 1013, 4401, 4408, 4429
 """Close codes (RFC 6455, section 7.4); those from 4000 on are ours."""
 
+AUTH_BYTES = 4096
+"""Of an `auth` message; beyond it: 4401. A key has about a hundred, and who has shown none yet is
+given no more to send, and nothing larger to decode."""
+
 
 def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
     """`/v1/ws` for any task, and one socket per task."""
@@ -68,6 +74,8 @@ def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
         async def talk() -> None:
             parts = services()
             asked = websocket.requested_subprotocols
+            if g.get("caller") is None:
+                bound_first_message(websocket.scope, AUTH_BYTES, UNAUTHENTICATED)
             await websocket.accept(
                 headers={"X-Request-Id": request_id()},
                 subprotocol=SUBPROTOCOL if SUBPROTOCOL in asked else None,
@@ -131,7 +139,10 @@ class Conversation:
             return True
         try:
             async with asyncio.timeout(self._parts.settings.auth_timeout):
-                message = understand(body.decode_object(await websocket.receive()))
+                text = await websocket.receive()
+                if len(text) > AUTH_BYTES:  # on a server whose connections are not ours
+                    raise TooLarge(f"The `auth` message may have {AUTH_BYTES:,} bytes.")
+                message = understand(body.decode_object(text))
                 if not isinstance(message, AuthMessage):
                     raise InvalidRequest("The first message is `auth`.")
                 g.caller = await who.identify(self._parts, message.token)

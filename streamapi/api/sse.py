@@ -12,8 +12,8 @@ from typing import Any
 
 from quart import Response, request
 
-from streamapi.api import http1
 from streamapi.api.answer import GenerationFailed, event_data, headers, own_problem
+from streamapi.api.patches import http1
 from streamapi.api.services import Services
 from streamapi.errors import InvalidHeader, InvalidRequest
 from streamapi.generation.event import CONTENT, ENDINGS, EVENTS, Failed

@@ -1,0 +1,57 @@
+"""HTTP/1.1 only, and only heads that can be read in one way.
+
+Hypercorn's HTTP/2 has no back-pressure: a client that never reads makes the server buffer without
+bound, and a flood of its frames is parsed before an app can refuse it. TLS connections do not
+negotiate it (`hypercorn.toml`); in cleartext its preface is answered with 505 (RFC 9110, 15.6.6),
+and an offer to upgrade to it is passed over (RFC 9110, 7.8).
+"""
+
+from typing import Any
+
+import h11
+from hypercorn.typing import ASGIFramework
+
+from streamapi.api.request_head import origin_form
+
+FAULTS = {
+    400: "This is not a request of HTTP/1.1.",
+    408: "The head of the request did not arrive in time.",
+    431: "The request line and the headers are too large.",
+    505: "This server speaks HTTP/1.1 only.",
+}
+"""What is wrong with a head, by the status that says so. h11's own words may quote the head."""
+
+
+def checked(request: h11.Request) -> h11.Request:
+    """The request, with its target as path and query. Raises `MalformedRequest`, and h11's error
+    for another version than HTTP/1."""
+    if not request.http_version.startswith(b"1."):
+        raise h11.RemoteProtocolError(FAULTS[505], error_status_hint=505)
+    host = b""
+    for name, value in request.headers:
+        if name == b"host":
+            host = value
+            break
+    target = origin_form(request.method, request.target, host)
+    if target is request.target:
+        return request
+    return h11.Request(
+        method=request.method,
+        target=target,
+        headers=request.headers,
+        http_version=request.http_version,
+    )
+
+
+def only(app: ASGIFramework) -> ASGIFramework:
+    """The app, for clients of HTTP/1, also where Hypercorn negotiates HTTP/2 or 3 in TLS."""
+
+    async def refuse_http2(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] in ("http", "websocket") and scope["http_version"] not in ("1.0", "1.1"):
+            headers = [(b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 505, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await app(scope, receive, send)
+
+    return refuse_http2

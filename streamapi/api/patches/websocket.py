@@ -1,0 +1,218 @@
+"""What Quart's and Hypercorn's WebSockets leave unbounded, bounded: each with its incident."""
+
+import asyncio
+from time import time
+from types import MethodType
+from typing import Any, cast
+
+from hypercorn.protocol import h11, ws_stream
+from hypercorn.protocol.events import Body, Data, EndBody, Event, Response, StreamClosed
+from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WSStream
+from hypercorn.typing import ASGIReceiveCallable, WebsocketScope
+from quart import Quart
+from quart.asgi import ASGIWebsocketConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.extensions import PerMessageDeflate
+from wsproto.frame_protocol import CloseReason
+
+from streamapi.api.patches.answers import closing
+from streamapi.api.patches.http1 import CONNECTION
+from streamapi.api.request_head import is_websocket_key
+from streamapi.errors import MalformedRequest
+
+QUEUE = 2
+"""Messages that wait to be read; beyond it the connection is not read from. Each may have
+`MAX_BODY_BYTES`, and Hypercorn holds `max_app_queue_size` more (`hypercorn.toml`)."""
+
+SLICE = 4096
+"""Bytes that are given to wsproto at once. It moves all that it has not parsed yet, twice for each
+frame, so a flood of small frames costs more the more of it is given."""
+
+PIECES_PER_TURN = 64
+"""Frames, or pieces of a frame, that are parsed before the event loop's other tasks have a turn. A
+piece costs about 6 us."""
+
+SMALL = 512
+"""Bytes below which a piece counts as small: a client that sends many of them makes more work than
+it has. Larger ones are bounded by the network."""
+
+SMALL_PER_SECOND, SMALL_AT_ONCE = 500.0, 2000.0
+"""Small pieces that a connection may send, whatever they are: pings, pongs, fragments, messages.
+Beyond it the socket is closed with 1008. A megabyte in fragments of 500 bytes is allowed."""
+
+
+class _NoDeflate(PerMessageDeflate):
+    """Hypercorn checks the size of a message after inflating it, so one megabyte on the wire
+    can freeze the process as one gigabyte; and it cannot be told to refuse compression."""
+
+    def accept(self, offer: str) -> None:
+        return None
+
+
+class StrictHandshake(Handshake):
+    """Hypercorn takes any `Sec-WebSocket-Key`."""
+
+    def is_valid(self) -> bool:
+        return super().is_valid() and is_websocket_key(self.key)
+
+
+class BoundedStream(WSStream):
+    """A WebSocket of Hypercorn's. What it receives is parsed in slices, counted, and parsed no
+    further once there is too much of it; and whatever ends it, the app is told and the connection
+    closes. Hypercorn leaves both open behind an error in the handshake, and behind a message that
+    is too big."""
+
+    lingers = False
+    """Whether the connection closes by us: then its last bytes are still received."""
+    _since_turn = 0
+    _small = 0
+    _too_big: int = CloseReason.MESSAGE_TOO_BIG
+    _due = 0.0  # when the small pieces so far have come at their rate
+
+    def bound_message(self, most: int, code: int) -> None:
+        """Let the next message have `most` bytes, beyond which the socket is closed with `code`;
+        those after it have the bound of all."""
+        self.buffer.max_length, self._too_big = most, code
+
+    async def handle(self, event: Event) -> None:
+        if self.closed or not isinstance(event, Body | Data):
+            await super().handle(event)
+        elif not self.handshake.accepted:
+            # A client must wait for the answer to its handshake (RFC 6455, section 4.1).
+            await self._send_error_response(400)
+        else:
+            await self._receive(event.data)
+
+    async def app_send(self, message: Any) -> None:
+        if message is None and self.app_put is not None:
+            self._drop_messages()
+        await super().app_send(message)
+
+    def _drop_messages(self) -> None:
+        """The app has ended: what it has not read goes nowhere. Hypercorn would wait for ever for
+        room in the queue, with the connection open."""
+        queue: asyncio.Queue[Any] = cast(MethodType, self.app_put).__self__  # type: ignore[assignment]
+        self.app_put = _nowhere
+        self.lingers = self.lingers or not queue.empty()
+        while not queue.empty():
+            queue.get_nowait()
+
+    async def _receive(self, data: bytes) -> None:
+        for start in range(0, len(data), SLICE):
+            if self.closed:
+                return
+            self.connection.receive_data(data[start : start + SLICE])
+            await self._handle_events()
+
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            if isinstance(event, Message):
+                if not self._keep(event):
+                    await self._end(self._too_big)
+                    return
+                if event.message_finished:
+                    await self.app_put(self.buffer.to_message())  # type: ignore[misc]
+                    self.buffer.clear()
+                    most = self.config.websocket_max_message_size
+                    self.bound_message(most, CloseReason.MESSAGE_TOO_BIG)
+            elif isinstance(event, Ping):
+                await self._send_wsproto_event(event.response())
+            elif isinstance(event, CloseConnection):
+                await self._end_by_client(event)
+                return
+            if not await self._go_on(event):
+                await self._end(CloseReason.POLICY_VIOLATION)
+                return
+
+    def _keep(self, event: Message[Any]) -> bool:
+        """Add a piece to its message. False beyond the bound, which is of bytes: Hypercorn counts
+        characters, of up to four bytes each."""
+        data = event.data
+        self.buffer.length += len(data.encode()) - len(data) if isinstance(data, str) else 0
+        try:
+            self.buffer.extend(event)
+        except FrameTooLargeError:
+            return False
+        return True
+
+    async def _go_on(self, event: Any) -> bool:
+        """Count a piece, and let others have a turn. False when there are too many small ones."""
+        self._small += len(getattr(event, "data", getattr(event, "payload", b""))) < SMALL
+        self._since_turn += 1
+        if self._since_turn < PIECES_PER_TURN:
+            return True
+        now = asyncio.get_running_loop().time()
+        self._due = max(self._due, now) + self._small / SMALL_PER_SECOND
+        self._since_turn = self._small = 0
+        await asyncio.sleep(0)
+        return self._due <= now + SMALL_AT_ONCE / SMALL_PER_SECOND
+
+    async def _end_by_client(self, event: CloseConnection) -> None:
+        """Answer a close, or say what was wrong with a frame, and let the connection close."""
+        if self.connection.state is ConnectionState.OPEN:  # wsproto could not read a frame
+            await self._end(event.code)
+            return
+        if self.connection.state is ConnectionState.REMOTE_CLOSING:
+            await self._send_wsproto_event(event.response())
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _end(self, code: int) -> None:
+        """Close for a reason of ours."""
+        self.lingers = True
+        await self._send_wsproto_event(CloseConnection(code=code))
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _send_error_response(self, status_code: int) -> None:
+        detail = "This is not a valid WebSocket handshake (RFC 6455, section 4.1)."
+        status, headers, body = closing(MalformedRequest(detail), status_code)
+        self.lingers = True
+        await self.send(Response(stream_id=self.stream_id, headers=headers, status_code=status))
+        await self.send(Body(stream_id=self.stream_id, data=body))
+        await self.send(EndBody(stream_id=self.stream_id))
+        await self.config.log.access(
+            self.scope, {"status": status, "headers": []}, time() - self.start_time
+        )
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+async def _nowhere(message: Any) -> None:
+    """Where messages go that nobody reads."""
+
+
+def bound_first_message(scope: Any, most: int, code: int) -> None:
+    """Bound the first message of a scope's WebSocket, on a server of ours: beyond `most` bytes it
+    is closed with `code`."""
+    connection = (scope.get("state") or {}).get(CONNECTION)
+    if connection is not None:
+        connection.stream.bound_message(most, code)
+
+
+def apply() -> None:
+    """Let Hypercorn's sockets be these."""
+    assert hasattr(h11, "WSStream"), "Hypercorn has other sockets"
+    for name in ("_handle_events", "_send_error_response", "_send_wsproto_event"):
+        assert hasattr(WSStream, name), f"Hypercorn's WSStream has no {name}"
+    assert hasattr(ws_stream, "PerMessageDeflate"), "Hypercorn compresses by another class"
+    assert hasattr(ws_stream, "Handshake"), "Hypercorn shakes hands by another class"
+    ws_stream.PerMessageDeflate = _NoDeflate
+    ws_stream.Handshake = StrictHandshake  # type: ignore[misc]
+    h11.WSStream = BoundedStream
+
+
+class BoundedSocket(ASGIWebsocketConnection):
+    """Quart's connection, with a bound on the messages that wait (its own queue has none), and
+    with empty binary messages told from missing ones."""
+
+    def __init__(self, app: Quart, scope: WebsocketScope) -> None:
+        super().__init__(app, scope)
+        self.queue = asyncio.Queue(maxsize=QUEUE)
+
+    async def handle_messages(self, receive: ASGIReceiveCallable) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.receive":
+                text = event.get("text")
+                await self.queue.put(event.get("bytes") or b"" if text is None else text)
+            elif event["type"] == "websocket.disconnect":
+                return
