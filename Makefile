@@ -19,6 +19,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
+# A `node` that is found may be too old. `process.exit` takes a number: Node 20 throws at a boolean.
+NODE_IS_NEW_ENOUGH = node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' >/dev/null 2>&1
+# What is not tested is said aloud, and fails the run in CI.
+lacking = { echo "!!! missing: $(1); $(2)" >&2; [ -z "$$CI" ]; }
+
 .PHONY: help install run check test test-client lock openapi clean system
 
 help: ## print this
@@ -40,11 +45,11 @@ test: system $(VENV)/.installed ## everything that CI does: check, and every tes
 	@$(MAKE) test-client
 	$(BIN)/pytest
 
-test-client: ## the JavaScript client's own tests, where there is Node 20 or newer
-	@if node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then \
+test-client: ## the JavaScript client's own tests, with Node 20 or newer
+	@if $(NODE_IS_NEW_ENOUGH); then \
 		node --test tests/static/*.test.mjs; \
 	else \
-		echo '!!! Node 20 or newer is missing: the JavaScript client is NOT tested' >&2; \
+		$(call lacking,Node 20 or newer,the JavaScript client is NOT tested); \
 	fi
 
 lock: $(VENV)/.installed ## pin the dependencies of pyproject.toml again, with hashes
@@ -81,15 +86,19 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
 
 # What some tests need besides Python. Only root may install it; others are told what is missing.
 system:
-	@missing=; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	@missing() { \
+		command -v chromium >/dev/null || echo chromium; \
+		command -v redis-server >/dev/null || echo redis-server; \
+		$(NODE_IS_NEW_ENOUGH) || echo nodejs; \
+	}; \
+	packages=$$(missing); \
+	if [ -n "$$packages" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		export DEBIAN_FRONTEND=noninteractive; \
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } \
-			</dev/null >/dev/null && missing=; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$packages; } \
+			</dev/null >/dev/null || true; \
+		packages=$$(missing); \
 	fi; \
-	[ -z "$$missing" ] || echo "!!! missing:$$missing; the tests that need it will be skipped" >&2
+	[ -z "$$packages" ] || $(call lacking,$$(echo $$packages),the tests that need it are NOT run)
 
 .PHONY: torture fuzz bench bench-all fairness floods profile
 
