@@ -124,7 +124,12 @@ async function ticketed(stream, path, query) {
   stream.tickets ??= {};
   stream.tickets[path] ??= stream
     .fetch('/v1/tickets', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ path }) })
-    .then((response) => response.json());
+    .then((response) => response.json())
+    .catch((error) => {
+      // A refusal is not kept: the next reconnection asks again.
+      delete stream.tickets[path];
+      throw error;
+    });
   return `${path}?${query}&ticket=${(await stream.tickets[path]).ticket}`;
 }
 

@@ -168,6 +168,44 @@ test('an EventSource gets plain parameters and a key of its own', () => {
   assert.throws(() => toQuery({ labels: [{ name: 'x' }] }), (error) => error.errors[0].pointer === '/labels');
 });
 
+test('a ticket that could not be had is asked for again', async () => {
+  const tickets = [];
+  const outages = [() => { throw new TypeError('away'); }, () => Response.json({ code: 'store_unavailable', retryable: true, retry_after: 0.01 }, { status: 503 })];
+  const fetch = async (url, { body } = {}) => {
+    if (!url.endsWith('/v1/tickets')) return new Response('');
+    const { path } = JSON.parse(body);
+    tickets.push(path);
+    if (path.includes('/generations/') && outages.length) return outages.shift()();
+    return Response.json({ ticket: `tkt_${tickets.length}` });
+  };
+  const opened = [];
+  class Source {
+    readyState = 0;
+    listeners = {};
+    constructor(url) {
+      opened.push(new URL(url));
+      const after = Number(opened.at(-1).searchParams.get('after') ?? 0);
+      setTimeout(() => {
+        for (let n = after + 1; n <= Math.min(after + 4, LOG.length); n += 1) this.listeners[LOG[n - 1][0]]({ lastEventId: `gen_a.${n}`, data: JSON.stringify(LOG[n - 1][1]) });
+        this.readyState = 2;
+        this.onerror();
+      });
+    }
+    addEventListener(type, listener) {
+      this.listeners[type] = listener;
+    }
+    close() {}
+  }
+  const api = new StreamAPI({ baseUrl: 'http://x.test', key: 'sk', fetch, EventSource: Source });
+  const stream = api.stream('text', { prompt: 'x' }, { door: 'eventsource' });
+  stream.retry = 1;
+  const events = await collect(stream);
+  assert.deepEqual(events.map((event) => event.n), LOG.map((_, index) => index + 1));
+  // Two outages and a success; then the ticket that was had is presented again, as it is a claim.
+  assert.deepEqual(tickets.map((path) => path.split('/')[2]), ['text', 'generations', 'generations', 'generations']);
+  assert.equal(new Set(opened.slice(1).map((url) => url.searchParams.get('ticket'))).size, 1);
+});
+
 test('waits grow from what the server asked for, and never undercut it', () => {
   assert.equal(backoff(1, 2000, () => 0), 2000);
   assert.equal(backoff(3, 2000, () => 0), 8000);
