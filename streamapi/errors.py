@@ -25,12 +25,31 @@ from typing import ClassVar
 
 import msgspec
 
+MAX_FIELD_ERRORS = 50
+"""Field errors that one answer names; the rest is counted."""
+
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One field that was wrong: what is wrong with it, and where it stands (RFC 6901)."""
+    """One field that was wrong: what is wrong with it ("is required"), and where it stands
+    (RFC 6901). Where `pointer` is empty, `detail` says it of the whole request."""
 
     detail: str
     pointer: str
+
+    def sentence(self) -> str:
+        """The error with its field: "`messages[0].content` must not be empty"."""
+        if not self.pointer:
+            return self.detail[:1].upper() + self.detail[1:]
+        first, *steps = (
+            step.replace("~1", "/").replace("~0", "~") for step in self.pointer[1:].split("/")
+        )
+        name = first + "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps)
+        return f"`{name if name.isprintable() else ascii(name)[1:-1]}` {self.detail}"
+
+
+def escape(step: str) -> str:
+    """One step of a JSON pointer (RFC 6901), of a length that fits an answer."""
+    return step[:100].replace("~", "~0").replace("/", "~1")
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -205,6 +224,15 @@ class InvalidRequest(CallerError):
     """A field is missing, unknown or out of bounds; `errors` names each with a JSON pointer."""
 
     code, status, title = "invalid_request", 422, "The request is not valid"
+
+    @classmethod
+    def of(cls, *errors: FieldError) -> "InvalidRequest":
+        """The error of these fields; its detail is the first one's sentence."""
+        text, more = errors[0].sentence(), len(errors) - 1
+        if more:
+            text = f"{text} (and {more:,} more)"
+        text = text if text.endswith("?") else f"{text}."
+        return cls(text, errors=errors[:MAX_FIELD_ERRORS])
 
 
 class ModelNotFound(CallerError):

@@ -83,5 +83,4 @@ class NewKey(BaseModel):
         if self.expires is not None and self.expires >= LATEST:
             errors.append(FieldError("lies beyond the year 9998; leave it out", "/expires"))
         if errors:
-            wrong = ", ".join(error.pointer for error in errors[:3])
-            raise InvalidRequest(f"Wrong: {wrong}.", errors=tuple(errors[:20]))
+            raise InvalidRequest.of(*errors)

@@ -73,8 +73,8 @@ def _chain(
     if not caller.may_ask(model, cards[0].id):
         raise Forbidden(f"This key may not ask {model}.")
     if (asked.max_output_tokens or 0) > cards[0].output_tokens:
-        bound = FieldError(f"{cards[0].id} gives {cards[0].output_tokens:,}", "/max_output_tokens")
-        raise InvalidRequest("Wrong: /max_output_tokens.", errors=(bound,))
+        bound = f"must be at most {cards[0].output_tokens:,} for {cards[0].id}"
+        raise InvalidRequest.of(FieldError(bound, "/max_output_tokens"))
     for name in settings.fallback_models:
         card = parts.catalogue.serving(name)
         if card not in cards and caller.may_ask(card.id):
@@ -100,8 +100,7 @@ async def _begin(parts: Services, caller: Caller, ask: Ask) -> Generation:
 def idempotency_key(value: str | None) -> str | None:
     """The value of a parameter as an idempotency key. Raises `InvalidRequest`."""
     if value is not None and not IDEMPOTENCY_KEY.fullmatch(value):
-        error = FieldError(WHAT_A_KEY_IS, "/idempotency_key")
-        raise InvalidRequest("Wrong: /idempotency_key.", errors=(error,))
+        raise InvalidRequest.of(FieldError(WHAT_A_KEY_IS, "/idempotency_key"))
     return value
 
 

@@ -15,6 +15,7 @@ from quart import Request, request
 from quart.wrappers import Body
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from streamapi.api.field_errors import field_errors, unknown
 from streamapi.errors import (
     FieldError,
     InvalidRequest,
@@ -22,14 +23,13 @@ from streamapi.errors import (
     TooLarge,
     UnsupportedMediaType,
     UriTooLong,
+    escape,
 )
 
 MAX_DEPTH = 32
 MAX_QUERY = 8000
 """Characters that a GET's parameters may have, decoded; a longer request is for POST."""
 
-MAX_ERRORS = 50
-"""Field errors that one answer names."""
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -108,13 +108,8 @@ def validate(model: type[R], value: dict[str, Any], *, lax: bool = False) -> R:
     try:
         return model.model_validate(value, strict=not lax)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        errors = tuple(
-            FieldError(str(item["msg"]).removeprefix("Value error, "), pointer(item["loc"], value))
-            for item in found[:MAX_ERRORS]
-        )
-        fields = ", ".join(item.pointer or "the request" for item in errors[:3])
-        raise InvalidRequest(f"Wrong: {fields}.", errors=errors) from None
+        found = error.errors(include_url=False, include_input=False)
+        raise InvalidRequest.of(*field_errors(found, value, model.model_fields)) from None
 
 
 def read_query(
@@ -131,35 +126,22 @@ def read_query(
             continue
         known = model.model_fields.get(name)
         if known is None or name in leave_out:
-            errors.append(FieldError("not a parameter of this GET", f"/{escape(name)}"))
+            errors.append(FieldError(_no_parameter(name, model, leave_out), f"/{escape(name)}"))
         elif _is_list(known.annotation):
             fields[name] = values
         elif len(values) > 1:
-            errors.append(FieldError("given more than once", f"/{escape(name)}"))
+            errors.append(FieldError("is given more than once", f"/{escape(name)}"))
         else:
             fields[name] = values[0]
     if errors:
-        raise InvalidRequest("Some parameters are wrong.", errors=tuple(errors[:MAX_ERRORS]))
+        raise InvalidRequest.of(*errors)
     return fields
 
 
-def pointer(location: tuple[int | str, ...], value: Any) -> str:
-    """Where a field stands (RFC 6901). pydantic also names the branches of a union it tried;
-    those are no places in the value, so they are left out."""
-    path = ""
-    for step in location:
-        if isinstance(value, dict) and isinstance(step, str):
-            path += f"/{escape(step)}"
-            value = value.get(step)
-        elif isinstance(value, list) and isinstance(step, int):
-            path += f"/{step}"
-            value = value[step] if step < len(value) else None
-    return path
-
-
-def escape(step: str) -> str:
-    """One step of a JSON pointer, of a length that fits an answer."""
-    return step[:100].replace("~", "~0").replace("/", "~1")
+def _no_parameter(name: str, model: type[BaseModel], leave_out: frozenset[str]) -> str:
+    if name in leave_out:
+        return "is not a parameter of a GET; POST the request"
+    return unknown(name, model.model_fields.keys() - leave_out)
 
 
 def _is_list(annotation: Any) -> bool:

@@ -57,4 +57,4 @@ def _task_of(path: str) -> str:
             blueprint, _, name = str(endpoint).partition(".")
             return name if blueprint == "sockets" else blueprint
     error = FieldError("must be the path of a stream by GET, or of a WebSocket", "/path")
-    raise InvalidRequest("Wrong: /path.", errors=(error,))
+    raise InvalidRequest.of(error)

@@ -68,7 +68,7 @@ class ClassificationRequest(TaskRequest):
     def _examples_use_the_labels(self) -> "ClassificationRequest":
         names = {_name(label) for label in self.labels}
         if any(example.label not in names for example in self.examples or ()):
-            raise ValueError("each example's label must be one of the labels")
+            raise ValueError("the label of each example must be one of `labels`")
         return self
 
     @field_validator("labels")
@@ -76,7 +76,7 @@ class ClassificationRequest(TaskRequest):
     def _unique(cls, labels: list[str | LabelChoice]) -> list[str | LabelChoice]:
         names = [_name(label) for label in labels]
         if len(set(names)) < len(names):
-            raise ValueError("labels must be unique")
+            raise ValueError("must be unique")
         return labels
 
 

@@ -38,12 +38,14 @@ class TextRequest(TaskRequest):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "TextRequest":
-        if (self.prompt is None) == (self.messages is None):
-            raise ValueError("give either prompt or messages")
+        if self.prompt is None and self.messages is None:
+            raise ValueError("`prompt` or `messages` is required")
+        if self.prompt is not None and self.messages is not None:
+            raise ValueError("give either `prompt` or `messages`, not both")
         if self.messages and self.messages[-1].role != "user":
-            raise ValueError("messages must end with the user's")
+            raise ValueError("`messages` must end with a message of the role `user`")
         if sum(len(message.content) for message in self.messages or ()) > MAX_PROMPT:
-            raise ValueError(f"messages have more than {MAX_PROMPT:,} characters together")
+            raise ValueError(f"`messages` have more than {MAX_PROMPT:,} characters together")
         return self
 
 

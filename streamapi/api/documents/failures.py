@@ -120,7 +120,7 @@ def _response(kinds: list[type[StreamapiError]], counted: bool) -> Schema:
 
 def _body(kind: type[StreamapiError]) -> Any:
     detail = " ".join(cleandoc(kind.__doc__ or "").split())
-    wrong = (errors.FieldError("Field required", "/prompt"),)
+    wrong = (errors.FieldError("is required", "/prompt"),)
     found = kind(detail, errors=wrong if kind is errors.InvalidRequest else ()).problem()
     problem = msgspec.structs.replace(found, request_id="req_5Nn2cWcuXzRkH1vM")
     if kind in GENERATION:
