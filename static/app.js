@@ -195,7 +195,7 @@ function trouble(error) {
   meter.set('failed');
   if (error instanceof ApiError && error.status === 401) byId('key-row').hidden = false;
   const homeless = error instanceof ApiError ? form.complain(error.errors) : [];
-  view.append(troubleCard(error, { homeless, again: start }));
+  view.append(troubleCard(error, { homeless, keyed: Boolean(api.key), again: start }));
   if (error instanceof ApiError && error.status === 401) byId('key').focus();
   timeline.add(meter.elapsed, `Failed: ${error.title || error.message}`, 'bad');
   if (!(error instanceof ApiError)) console.error(error);
@@ -224,6 +224,8 @@ byId('form').addEventListener('submit', (event) => (event.preventDefault(), star
 byId('form').addEventListener('input', () => nextFrame(showCurl));
 byId('curl-tools').append(copyButton(() => byId('curl').textContent));
 byId('curl').closest('details').addEventListener('toggle', showCurl);
+// By `click`, not `toggle`: an option that is wrong opens them too, and is then what is shown.
+document.querySelector('.options summary').addEventListener('click', ({ currentTarget: summary }) => nextFrame(() => summary.parentNode.open && summary.scrollIntoView()));
 byId('key').addEventListener('input', () => (api.key = byId('key').value.trim() || null));
 byId('stop').addEventListener('click', stop);
 byId('drop').addEventListener('click', () => run?.stream?.drop());

@@ -18,6 +18,11 @@ export function el(tag, props = {}, ...children) {
   return node;
 }
 
+/** A message of the server as nodes: what stands between backticks is code. Nothing else is read. */
+export function coded(text) {
+  return text.split(/`([^`\n]+)`/).map((part, index) => (index % 2 ? el('code', { textContent: part }) : part));
+}
+
 const waiting = new Set();
 
 /** Runs `work` in the next animation frame, once however often it is asked for. */

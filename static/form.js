@@ -1,6 +1,6 @@
 /** The form of one task: controls made from fields, read back as a request. */
 
-import { byId, el } from './dom.js';
+import { byId, coded, el } from './dom.js';
 import { spans } from './markdown-view.js';
 import { fromControl, mainField, toControl } from './schema.js';
 
@@ -65,7 +65,7 @@ export class Form {
       if (!control) return true;
       const where = pointer.split('/').slice(2).map((part) => (/^\d+$/.test(part) ? `no. ${Number(part) + 1}` : part)).join(' ');
       const note = byId(`error-${name}`);
-      note.textContent = [note.textContent, where ? `${where}: ${detail}` : detail].filter(Boolean).join(' ');
+      note.append(...coded(`${note.textContent ? ' ' : ''}${where ? `${where} ` : ''}${detail}${/[.?!]$/.test(detail) ? '' : '.'}`));
       note.hidden = false;
       control.input.setAttribute('aria-invalid', 'true');
       return false;

@@ -57,6 +57,7 @@ export class ResultView {
   /** The ending: what was not streamed is added, the verdicts are filled in. */
   finish(result) {
     this.flush();
+    const streamed = this.#parts.size > 0;
     for (const part of ['text', 'code', 'explanation', 'rationale']) {
       if (typeof result[part] === 'string' && result[part] && !this.#parts.has(part)) this.#part(part).push(result[part]);
     }
@@ -64,7 +65,8 @@ export class ResultView {
     if (Array.isArray(result.labels)) this.#scores(result);
     const rest = Object.entries(result).filter(([name, value]) => !SHOWN.includes(name) && value !== null);
     if (rest.length) this.host.append(jsonFigure(Object.fromEntries(rest)));
-    if (this.#stick) this.host.scrollTop = this.host.scrollHeight;
+    // Who follows the text as it comes reads at its end. Code, and what came at once, begins at its top.
+    if (this.#stick) this.host.scrollTop = streamed && !this.#parts.has('code') ? this.host.scrollHeight : 0;
   }
 
   /** A node after everything, such as an error. */

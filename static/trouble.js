@@ -1,11 +1,12 @@
 /** Errors, as a person would want them: what happened, what to do, and a way to do it. */
 
-import { el } from './dom.js';
+import { coded, el } from './dom.js';
 import { ApiError } from './problem.js';
 
 /** What helps, by code. Where there is nothing to add, the server's own words stand alone. */
 const ADVICE = {
   unauthenticated: 'Enter a key in the field above the request.',
+  'unauthenticated with a key': 'This server does not know the key in the field above the request, or it was revoked. Check it.',
   key_expired: 'Enter a key that is still valid.',
   invalid_request: 'Mend the fields marked in the form and run again.',
   model_not_found: 'Choose another model under Options, or leave it at the default.',
@@ -29,17 +30,18 @@ const ADVICE = {
 
 /**
  * @param {Error} error
- * @param {{homeless?: object[], again: () => void}} more `homeless`: field errors without a field
+ * @param {{homeless?: object[], keyed?: boolean, again: () => void}} more `homeless`: field errors
+ *   without a field; `keyed`: whether a key was sent
  */
-export function troubleCard(error, { homeless = [], again }) {
+export function troubleCard(error, { homeless = [], keyed = false, again }) {
   const api = error instanceof ApiError ? error : null;
   const detail = api ? api.detail : error.message;
-  const advice = api ? ADVICE[api.code] : 'Check that the server is running and the network is there.';
+  const advice = api ? (keyed && ADVICE[`${api.code} with a key`]) || ADVICE[api.code] : 'Check that the server is running and the network is there.';
   const facts = api ? [api.status || null, api.code, api.requestId && `request ${api.requestId}`].filter(Boolean).join(' · ') : '';
-  const list = homeless.map(({ detail, pointer }) => el('li', { textContent: pointer ? `${pointer}: ${detail}` : detail }));
+  const list = homeless.filter((one) => !detail.toLowerCase().includes(one.detail.toLowerCase())).map(({ detail, pointer }) => el('li', {}, ...coded(pointer ? `${pointer}: ${detail}` : detail)));
   return el('div', { class: 'trouble', role: 'alert', 'data-code': api?.code ?? 'connection_lost' },
     el('h3', { textContent: api?.title || (api ? 'The request failed' : 'Connection lost') }),
-    detail ? el('p', { textContent: detail }) : null,
+    detail ? el('p', {}, ...coded(detail)) : null,
     list.length ? el('ul', {}, ...list) : null,
     advice && advice !== detail ? el('p', { class: 'advice', textContent: advice }) : null,
     facts ? el('p', { class: 'small', textContent: facts }) : null,

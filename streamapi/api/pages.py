@@ -4,6 +4,7 @@ They load nothing from elsewhere, and the browser is told to hold them to that (
 """
 
 import mimetypes
+import re
 from functools import cache
 from html import escape
 from inspect import cleandoc
@@ -69,10 +70,15 @@ async def error_page(code: str) -> Response:
     body = (
         f"<h1>{escape(kind.title)}</h1>"
         f"<p><code>{code}</code> · HTTP status {kind.status}</p>"
-        f"<p>{escape(cleandoc(kind.__doc__ or ''))}</p><p>{again}</p>"
+        f"<p>{_coded(cleandoc(kind.__doc__ or ''))}</p><p>{again}</p>"
         '<p><a href="/docs">The API</a></p>'
     )
     return Response(_page(kind.title, body), headers=HEADERS)
+
+
+def _coded(text: str) -> str:
+    """The text as HTML; what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 @cache

@@ -161,7 +161,5 @@ async def test_parameters_are_told_alike(
     client: httpx.AsyncClient, query: str, sentence: str
 ) -> None:
     """A GET speaks as a POST does."""
-    problem = is_problem(
-        await client.get(f"/v1/text/stream?{query}"), 422, "invalid_request"
-    )
+    problem = is_problem(await client.get(f"/v1/text/stream?{query}"), 422, "invalid_request")
     assert problem["detail"] == sentence

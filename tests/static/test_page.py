@@ -146,6 +146,63 @@ async def test_a_wrong_field_is_told_beside_the_field(page: Page, door: str) -> 
 
 
 @in_browser
+@pytest.mark.parametrize("size", [(390, 844), (1440, 900)], ids=["phone", "desk"])
+async def test_options_that_are_opened_are_seen(page: Page, size: tuple[int, int]) -> None:
+    """They do not open below the bar with the buttons."""
+    await page.set_viewport_size({"width": size[0], "height": size[1]})
+    await page.click(".options summary")
+    await expect(page.locator("#hint-model")).to_be_in_viewport(ratio=1)
+    bar = await page.locator(".runbar").bounding_box()
+    hint = await page.locator("#hint-model").bounding_box()
+    assert bar is not None
+    assert hint is not None
+    assert hint["y"] + hint["height"] <= bar["y"], "the bar hides what was opened"
+
+
+@in_browser
+@pytest.mark.parametrize("door", ["json", "post"])
+async def test_a_finished_code_answer_begins_at_its_top(page: Page, door: str) -> None:
+    """The code is what was asked for; its explanation stands below."""
+    await page.set_viewport_size({"width": 1440, "height": 700})
+    await run(page, door, task="code")
+    await reaches(page, "done")
+    await expect(page.locator("figure.first figcaption")).to_be_in_viewport(ratio=1)
+    assert await page.evaluate("document.querySelector('#result').scrollTop") == 0
+    over = "(({ scrollHeight, clientHeight }) => scrollHeight - clientHeight)"
+    assert await page.evaluate(f"{over}(document.querySelector('#result'))") > 0, "it fits anyway"
+
+
+@in_browser
+async def test_messages_show_code_as_code(page: Page, server: Running) -> None:
+    """What stands between backticks, in cards, beside fields and on the pages of errors."""
+    await page.click(".options summary")
+    await page.fill("#field-temperature", "9")
+    await run(page, "post", "Warm.")
+    await reaches(page, "failed")
+    await expect(page.locator(".trouble code").first).to_have_text("temperature")
+    await expect(page.locator("#error-temperature")).to_have_text("must be at most 2.")
+    assert "`" not in await page.inner_text(".trouble")
+    await page.goto(f"{server.url}/errors/unauthenticated")
+    await expect(page.locator("p code").nth(1)).to_have_text("Authorization: Bearer <key>")
+    assert "`" not in await page.inner_text("main")
+
+
+@in_browser
+async def test_a_wrong_key_is_to_be_checked_not_entered(browser: Browser, guarded: Running) -> None:
+    """Who entered a key is not told to enter one."""
+    page = await browser.new_page()
+    await page.goto(guarded.url)
+    await page.wait_for_selector("#run:enabled")
+    await run(page, "post", "Who may ask?")
+    await expect(page.locator(".advice")).to_contain_text("Enter a key")
+    await page.fill("#key", "sk-streamapi-wrong")
+    await run(page, "post", "Who may ask?")
+    await expect(page.locator(".advice")).to_contain_text("does not know the key")
+    await expect(page.locator(".advice")).not_to_contain_text("Enter a key")
+    await page.close()
+
+
+@in_browser
 async def test_model_output_never_becomes_html(page: Page) -> None:
     """Hostile text is shown as text."""
     await run(page, "websocket", "Beware. [[fault:hostile]]")
