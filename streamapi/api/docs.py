@@ -52,8 +52,19 @@ PAGE = """\
 <link rel="icon" href="/static/favicon.svg">
 <style>
   body { margin: 0 }
-  :root { --scalar-font: system-ui, sans-serif; --scalar-font-code: ui-monospace, monospace }
+  :root {
+    --scalar-font: system-ui, sans-serif; --scalar-font-code: ui-monospace, monospace;
+    --scalar-custom-header-height: 40px;
+  }
+  .home {
+    position: sticky; top: 0; z-index: 1; box-sizing: border-box; height: 40px; padding: 0 24px;
+    display: flex; align-items: center; font: 14px var(--scalar-font);
+    color: var(--scalar-color-1, CanvasText); background: var(--scalar-background-1, Canvas);
+    border-bottom: 1px solid var(--scalar-border-color, GrayText);
+  }
+  .home a { color: inherit }
 </style>
+<nav class="home"><a href="/">← Try it on the page</a></nav>
 <div id="reference"></div>
 <noscript>This page needs JavaScript. <a href="/openapi.json">/openapi.json</a> and
 <a href="/asyncapi.json">/asyncapi.json</a> say the same.</noscript>

@@ -21,7 +21,7 @@ from streamapi.errors import every_error
 from streamapi.generation.event import EVENTS
 from streamapi.settings import Settings
 from streamapi.tasks import every_task
-from streamapi.tasks.task import Task
+from streamapi.tasks.task import Task, TaskRequest
 from streamapi.tasks.text import TASK as TEXT
 from tests.conftest import QUICK, Running
 
@@ -162,7 +162,8 @@ async def test_a_task_is_described(document: dict[str, Any], task: Task[Any]) ->
     for example in asked["examples"].values():
         task.request.model_validate(example["value"], strict=True)
     fields = followed(document, asked["schema"]["$ref"])["properties"]
-    assert list(fields) == list(task.request.model_fields)
+    own = [name for name in task.request.model_fields if name not in TaskRequest.model_fields]
+    assert list(fields) == [*own, *TaskRequest.model_fields], "its own fields come first"
     assert all(
         fields[name].get("description")
         for name, field in task.request.model_fields.items()

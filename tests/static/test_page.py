@@ -264,3 +264,30 @@ async def test_a_key_opens_every_door(browser: Browser, guarded: Running) -> Non
     stored = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     assert (stored, await page.evaluate("document.cookie")) == ("[{},{}]", "")
     await page.close()
+
+
+@in_browser
+async def test_the_documentation_is_without_a_complaint(browser: Browser, server: Running) -> None:
+    """Scalar finds nothing wrong with the document, shows what a task takes first, names the
+    items of lists, and there is a way back to the page."""
+    page = await browser.new_page(viewport={"width": 1440, "height": 1500})
+    said: list[str] = []
+
+    def heard(line: ConsoleMessage) -> None:
+        if line.type in ("warning", "error"):
+            said.append(line.text)
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    await page.goto(f"{server.url}/docs#tag/text/POST/v1/text")
+    body = page.locator(".request-body:visible").first
+    await expect(body).to_contain_text("on_disconnect", timeout=20_000)
+    text = await body.inner_text()
+    assert "array,null" not in text, text
+    assert "string[]" in text, text
+    names = re.findall(r"^(prompt|messages|system|model|stop)$", text, re.M)
+    assert names[:4] == ["prompt", "messages", "system", "model"]
+    assert said == []
+    await page.click("text=Try it on the page")
+    await page.wait_for_selector("#run:enabled")
+    await page.close()

@@ -189,6 +189,7 @@ def as_text(schema: Schema) -> Schema | None:
     what parameters cannot carry at all."""
     said = {key: value for key, value in schema.items() if (key, value) != ("default", None)}
     if "anyOf" in said:
+        said.pop("type", None)  # the branches say it
         carried = [found for branch in said.pop("anyOf") if (found := as_text(branch)) is not None]
         if len(carried) < 2:
             return {**carried[0], **said} if carried else None

@@ -32,7 +32,7 @@ from streamapi.api.documents.shapes import (
 from streamapi.api.tickets import TicketRequest
 from streamapi.errors import Problem, every_error
 from streamapi.generation.event import EVENTS, Cancelled, Done, Failed, Start, Timings, Usage
-from streamapi.tasks.task import Task
+from streamapi.tasks.task import Task, TaskRequest
 
 Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
@@ -137,7 +137,7 @@ def _answer(task: Task[Any]) -> type:
 
 
 def _models(
-    tasks: Iterable[Task[Any]], taken: Collection[str]
+    tasks: Collection[Task[Any]], taken: Collection[str]
 ) -> tuple[dict[tuple[type, JsonSchemaMode], str], dict[str, Schema]]:
     """Where each of the tasks' models stands, by model and mode; and their schemas by name."""
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = []
@@ -152,13 +152,24 @@ def _models(
         moved.get(PLACE + name, PLACE + name).removeprefix(PLACE): _tidy(schema, moved)
         for name, schema in definitions.items()
     }
+    for task in tasks:
+        place = str(places[task.request, "validation"]["$ref"])
+        _own_first(components[moved.get(place, place).removeprefix(PLACE)])
     at = {key: str(moved.get(item["$ref"], item["$ref"])) for key, item in places.items()}
     return at, components
 
 
+def _own_first(schema: Schema) -> None:
+    """Put a task's own fields before those that every task takes."""
+    fields = schema["properties"]
+    own = {name: fields[name] for name in fields if name not in TaskRequest.model_fields}
+    schema["properties"] = {**own, **fields}
+
+
 def _tidy(value: Any, moved: Mapping[str, str]) -> Any:
     """The same schema with its references moved, an enum's type named, and "or null" said as a
-    type, where readers of schemas look first."""
+    type, where readers of schemas look first. A list stays a union: Scalar shows no items of a
+    list that has two types."""
     if isinstance(value, list):
         return [_tidy(item, moved) for item in value]
     if not isinstance(value, dict):
@@ -173,7 +184,10 @@ def _tidy(value: Any, moved: Mapping[str, str]) -> Any:
     null = {"type": "null"}
     if isinstance(branches, list) and len(branches) == 2 and branches[1] == null:
         some = branches[0]
-        if isinstance(some.get("type"), str):
+        if "$ref" in some or some.get("type") == "array":
+            # Without a type, Scalar's validator takes some of these for no schema.
+            schema["type"] = [some.get("type", "object"), "null"]
+        elif isinstance(some.get("type"), str):
             del schema["anyOf"]
             enum = {"enum": [*some["enum"], None]} if "enum" in some else {}
             schema = {**some, **enum, "type": [some["type"], "null"], **schema}
