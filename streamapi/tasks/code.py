@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from streamapi.generation.event import Delta, Event
 from streamapi.generation.model import Message, Prompt
+from streamapi.tasks import prose
 from streamapi.tasks.fences import FenceSplitter, Piece
 from streamapi.tasks.syntax import Check, Syntax, language_name
 from streamapi.tasks.task import MAX_PROMPT, Prose, Task, TaskRequest, Text
@@ -59,7 +60,7 @@ class CodeParser:
     def __init__(self, request: CodeRequest, check: Check | None = None) -> None:
         self._asked = request.language
         self._explain = request.explain
-        self._splitter = FenceSplitter()
+        self._splitter = FenceSplitter(prose.judge(request.language))
         self._check = check
         self._checked: tuple[str, Syntax | None] = ("", None)
         self._code: list[str] = []

@@ -4,11 +4,15 @@ Fences are CommonMark's (0.31, section 4.5), at the top level: three or more bac
 indented by up to three spaces; closed by at least as many of the same, or by the end. What may
 still become a fence is held back; so is all text before the first fence, up to `HOLD_BACK`
 characters, for an answer without a fence is code when it parses. Whether it does, the splitter
-asks (`question`), and goes on when it is told (`decide`).
+asks (`question`), and goes on when it is told (`decide`). Text that is prose for certain (see
+`prose`) does not wait.
 """
 
 import re
+from collections.abc import Callable
 from typing import Literal
+
+from streamapi.tasks.prose import OPENING
 
 HOLD_BACK = 16_000
 """Characters that may wait for a fence; then they are code if they parse, else explanation."""
@@ -26,13 +30,16 @@ _MAYBE_OPENING = re.compile(r" {0,3}(?:`{1,2}|`{3,}[^`\r\n]*\r?|~{1,2}|~{3,}[^\r
 class FenceSplitter:
     """`feed` and `flush` return pieces in order; `info` is the word behind the opening fence.
     `question` is a text without a fence, which is code if it parses: all that is fed from there
-    on waits for `decide`."""
+    on waits for `decide`. `is_prose` says, of the beginning of an answer, whether it cannot be
+    code any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_prose: Callable[[str], bool] = lambda text: False) -> None:
         self.info = ""
         self.question = ""
         self.pieces: list[Piece] = []
         self._waiting: list[str] = []
+        self._is_prose = is_prose
+        self._looked = 0  # characters of the beginning at which `is_prose` has looked
         self._state: Literal["undecided", "prose", "code", "loose", "after"] = "undecided"
         self._closing: re.Pattern[str] | None = None
         self._maybe_closing: re.Pattern[str] | None = None
@@ -61,9 +68,8 @@ class FenceSplitter:
 
     def decide(self, is_code: bool) -> None:
         """The answer to the question: all that was held is code, or explanation."""
-        self._state = "loose" if is_code else "prose"
-        self._give("code" if is_code else "explanation", self._held)
-        self._held = self.question = ""
+        self._settle("code" if is_code else "explanation")
+        self.question = ""
         waiting, self._waiting = self._waiting, []
         self.pieces = self.feed("".join(waiting))
 
@@ -124,7 +130,9 @@ class FenceSplitter:
     def _say(self, text: str) -> None:
         if self._state == "undecided":
             self._held += text
-            if len(self._held) > HOLD_BACK:
+            if self._begins_with_prose():
+                self._settle("explanation")
+            elif len(self._held) > HOLD_BACK:
                 sample = self._held[:HOLD_BACK]
                 self.question = sample[: sample.rfind("\n") + 1] or sample
         elif self._state == "prose" or self._state == "after":
@@ -134,6 +142,15 @@ class FenceSplitter:
             self._give("code", text[min(spaces, self._indent) :])
         else:
             self._give("code", text)
+
+    def _begins_with_prose(self) -> bool:
+        looked, self._looked = self._looked, len(self._held)
+        return looked < OPENING and self._is_prose(self._held[:OPENING])
+
+    def _settle(self, part: Part) -> None:
+        self._state = "loose" if part == "code" else "prose"
+        self._give(part, self._held)
+        self._held = ""
 
     def _give(self, part: Part, text: str) -> None:
         if self.pieces and self.pieces[-1][0] == part:

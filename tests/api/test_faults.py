@@ -253,6 +253,17 @@ async def test_thoughts_are_content_when_they_are_asked_for(
     assert len(await calls(emulator, prompt)) == 1
 
 
+async def test_a_model_that_thinks_is_not_silent(emulator: Emulator) -> None:
+    """Thoughts that nobody asked for take longer than an attempt may: it is asked once."""
+    async with running(emulator, attempt_timeout=1.0, first_content_timeout=1.0) as server:
+        prompt = unique("[[fault:thoughts]] [[pace:0.55]] [[words:3]] [[chunk:100]]")
+        answer = await through("get", server, prompt)
+    assert answer.code == "done"
+    assert answer.waits == []
+    assert answer.ending.data["timings"]["first_token_ms"] > 1000
+    assert len(await calls(emulator, prompt)) == 1
+
+
 @pytest.mark.parametrize("door", ["post", "get", "socket"])
 async def test_hostile_text_arrives_whole(server: Running, door: str) -> None:
     """Line breaks of all kinds, `data:` lines and emoji do not break a frame."""

@@ -29,6 +29,7 @@ from streamapi.generation.health import CircuitBounds, Circuits
 from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.model import Chunk, Prompt
 from streamapi.generation.turns import AllTurns, TurnBounds
+from streamapi.tasks.code import CodeParser, CodeRequest
 from tests.conftest import until
 from tests.generation.scripted import (
     END,
@@ -580,6 +581,23 @@ async def test_a_model_that_writes_is_alive(sign: str, models: int) -> None:
     assert text_of(events).endswith("a")
     assert [event.type for event in events] == ["start", "delta", "done"]
     assert model.requests == 1
+
+
+@pytest.mark.parametrize("language", [None, "python", "bash"])
+async def test_a_code_answer_that_begins_with_prose(language: str | None) -> None:
+    """It takes much longer than an attempt may, and is not asked for again: prose that cannot be
+    code is shown as it comes, and what may be code still waits for its fence in peace."""
+    patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, idle=0.15)
+    prose = ["Here ", "is ", "a ", "script: ", *["it ", "merges "] * 4, "\n"]
+    steps = [step for word in prose for step in (Chunk(word), Pause(0.03))]
+    model = Scripted([*steps, *say("```\na=1\n```\n"), END])
+    request = CodeRequest(prompt="p", language=language)
+    events = await produce(model, patience=patience, parser=lambda: CodeParser(request))
+    assert done(events[-1]).result["code"] == "a=1\n"
+    assert "wait" not in [event.type for event in events]
+    assert model.requests == 1
+    shown = [event for event in events if is_delta(event)]
+    assert len(shown) >= (2 if language == "bash" else 9)
 
 
 @pytest.mark.parametrize("sign", SIGNS)
