@@ -309,8 +309,8 @@ async def test_a_bug_in_a_follower_is_told_and_the_socket_stays_open(
     """Whoever follows gets an `error` with its ref rather than silence; the log has the reason."""
     generations = server.parts.generations
 
-    async def broken(*arguments: Any) -> AsyncIterator[Any]:
-        async for batch in read(*arguments):
+    async def broken(*arguments: Any, **more: Any) -> AsyncIterator[Any]:
+        async for batch in read(*arguments, **more):
             yield batch
             raise ZeroDivisionError("secret")
 
