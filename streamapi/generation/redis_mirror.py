@@ -114,6 +114,8 @@ class Mirror:
         if not self._lane.available:
             self._show(own)
             return
+        if own.sent:  # before what came behind them: a follower must not see that first
+            self._mark(own)
         batch = [*own.kept.entries[own.sent :], *own.ending]
         if batch:
             own.busy = True
@@ -130,7 +132,11 @@ class Mirror:
             )  # fmt: skip
         if own.kept.lost is not None:
             self._lane.post(LOST, loss(own.log, self._lives))
-        for generation in own.marks:  # behind the entries that it saw
+        self._mark(own)
+
+    def _mark(self, own: Own) -> None:
+        """Tell followers where generations let go, in a log that Redis has."""
+        for generation in own.marks:
             left = own.kept.released[generation]
             why = left.event.by if isinstance(left.event, Cancelled) else "revoked"
             self._lane.post(LEFT, (own.log, generation, left.n, why))

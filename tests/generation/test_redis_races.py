@@ -505,6 +505,27 @@ async def test_who_lets_go_of_a_shared_log_is_told_everywhere(
         assert await logs.tail(mine.log, other.id) == Tail(3, True)
 
 
+async def test_who_let_go_sees_nothing_of_what_came_behind_it(pair: Pair) -> None:
+    """Though it reads in another process, and the writer had gone on before Redis was told: the
+    position of its ending is one that it has not seen as an event."""
+    here, there = pair
+    for _ in range(10):
+        mine = await held(here, text(2))
+        other = hold_on(mine.log, "-b", owner="someone")
+        await there.hold(other)
+        reading = await following(there, other, 2)
+        own = here._mirror.own[mine.log]
+        await until(lambda own=own: not own.busy and own.sent == 2, "all is mirrored")  # type: ignore[misc]
+        own.busy = True  # as while an append is on its way
+        await here.release(other, "caller")
+        await here.append(mine.log, 3, [text(3), text(4)])
+        own.busy = False
+        here._mirror.flush(own)
+        seen = await asyncio.wait_for(reading, 5)
+        assert [entry.n for entry in seen] == [1, 2, 3]
+        assert seen[-1].event == let_go("caller")
+
+
 async def test_the_last_of_two_processes_to_let_go_stops(pair: Pair) -> None:
     """The writer's own hold may be the first to go."""
     here, there = pair
