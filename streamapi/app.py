@@ -241,12 +241,12 @@ def _entrance(settings: Settings, generations: Generations) -> "Entrance | None"
 def _logs(settings: Settings) -> Logs:
     bounds = LogBounds(
         ttl=settings.log_ttl,
-        expired_ttl=settings.expired_ttl,
+        expired_ttl=max(settings.expired_ttl, settings.keys_remembered),
         max_bytes=settings.log_max_bytes,
         max_events=settings.log_max_events,
         max_logs=settings.max_logs,
         max_total_bytes=settings.logs_max_bytes,
-        max_generations=max(50_000, 5 * settings.max_logs),
+        max_generations=settings.max_generations,
     )
     if not settings.redis_url:
         return MemoryLogs(bounds)

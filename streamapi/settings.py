@@ -181,10 +181,21 @@ class Settings(BaseSettings):
     max_logs: int = Field(
         10_000,
         ge=1,
-        description="Kept at once; the oldest finished one gives way, else `overloaded`.",
+        description="Kept at once. Beyond it the oldest finished log gives way, of the owner who "
+        "has most; while none is finished, a new one is `overloaded`.",
     )
     logs_max_bytes: int = Field(
-        512_000_000, ge=1000, description="Of all logs together; the same happens beyond it."
+        512_000_000,
+        ge=10_000,
+        description="Memory of all logs together; the same happens beyond it.",
+    )
+    max_generations: int = Field(
+        200_000,
+        ge=1,
+        description="Remembered at once in memory, about 1 kB each, also when their logs have "
+        "gone: a repeat of an `Idempotency-Key` must find its own. Beyond it the oldest without a "
+        "key gives way, else a new one is `overloaded`; the keys of one owner may take as much as "
+        "is still free: alone, half (24 new ones a second).",
     )
     max_body_bytes: int = Field(
         1_000_000, ge=1000, le=100_000_000, description="Of a request or WebSocket message."

@@ -4,6 +4,8 @@
     model.py        what the heart knows of a model and of a task's parser
     log.py          the verbs and laws of a log backend
     kept.py         one log in memory
+    finished.py     which finished log gives way when memory is full
+    remembered.py   which generation does, and which must not
     memory_log.py   the backend that needs nothing else
     redis_log.py    the backend that processes share: memory, and beside it
         redis_lane.py     the connection, and the circuit that guards it

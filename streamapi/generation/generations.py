@@ -68,6 +68,7 @@ class Generations:
         self._ended = ended
         self._grace = grace
         self._sharing = Sharing(logs, key_ttl, cache_ttl)
+        self._key_ttl = key_ttl
         self._producing: dict[asyncio.Task[None], Running] = {}
         self._readers: dict[str, int] = {}
         self._graces: dict[str, asyncio.TimerHandle] = {}
@@ -92,7 +93,7 @@ class Generations:
         Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the toll raises."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
-        mine = _generation(caller, ask)
+        mine = _generation(caller, ask, self._key_ttl)
         own = OwnLog(self._logs, mine)
         try:
             earlier = await self._asked_before(ask, mine, own.hold)
@@ -284,7 +285,7 @@ def _rfc3339(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _generation(caller: Caller, ask: Ask) -> Generation:
+def _generation(caller: Caller, ask: Ask, key_ttl: float) -> Generation:
     token = secrets.token_urlsafe(16)
     return Generation(
         id=f"gen_{token}",
@@ -296,6 +297,7 @@ def _generation(caller: Caller, ask: Ask) -> Generation:
         metadata=ask.metadata,
         on_disconnect=ask.on_disconnect,
         digest=ask.digest,
+        promise=0.0 if ask.idempotency_key is None else key_ttl,
     )
 
 

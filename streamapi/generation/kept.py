@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from streamapi.generation.event import CONTENT, ENDINGS, Done, Event, Wait, encode, let_go
-from streamapi.generation.log import LOST_AT, Conflict, Eager, Entry, Stopped
+from streamapi.generation.log import LOST_AT, Conflict, Eager, Entry, Generation, Stopped
 from streamapi.generation.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,18 @@ SAMPLE = 200
 FRAME, ENDING = 60, 500
 """Bytes on the wire of an event beside its JSON, and of an ending beside its result."""
 
+ENTRY_COST = 150
+"""Bytes of memory that an event takes beside its text and its JSON: the objects around them."""
+
+LOG_COST = 1200
+"""The same for a log beside its events."""
+
+HOLD_COST = 900
+"""The same for a generation, with the claims that point at it, beside its metadata."""
+
+PAIR_COST = 120
+"""The same for a pair of metadata."""
+
 
 def entries_of(position: int, events: Sequence[Event]) -> list[Entry]:
     """The events at their places, encoded for all who will read them."""
@@ -32,13 +44,35 @@ def entries_of(position: int, events: Sequence[Event]) -> list[Entry]:
     ]
 
 
+def cost_of(entries: Sequence[Entry], ended: bool) -> int:
+    """How many bytes of memory the entries take; the last may be an ending.
+
+    Python keeps a text that is not ASCII twice once it was encoded: as one to four bytes a
+    character, and as UTF-8. An ending has no JSON here, but may hold the whole answer."""
+    size = sum([ENTRY_COST + len(it.data) * (2 if it.data.isascii() else 3) for it in entries])
+    if ended:
+        ending = encode(entries[-1].event)
+        size += len(ending) * (1 if ending.isascii() else 2)
+    return size
+
+
+def hold_cost(generation: Generation) -> int:
+    """How many bytes of memory it takes to remember a generation while its log is there."""
+    pairs = generation.metadata.items()
+    return HOLD_COST + sum([len(name) + len(value) + PAIR_COST for name, value in pairs])
+
+
 class Kept:
     """One log: its entries, who holds it, and who waits for more. What is `broken` cannot be
-    read on here, though it may go on elsewhere."""
+    read on here, though it may go on elsewhere.
+
+    `size` is what its events cost, `held_size` what all generations on it cost, `generations` what
+    each of them does. `owner` is the one of its holds, which never differ (empty: it was never
+    held here), and `promised` says that an idempotency key stands for one of them."""
 
     __slots__ = (
-        "broken", "ended", "entries", "generations", "holds", "lost", "released", "size", "stop",
-        "stopping", "waiting",
+        "broken", "ended", "entries", "generations", "held_size", "holds", "lost", "owner",
+        "promised", "released", "size", "stop", "stopping", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,7 +82,10 @@ class Kept:
         self.size = 0
         self.holds: set[str] = set()
         self.released: dict[str | None, Entry] = {}  # the ending of those who let go early
-        self.generations: list[str] = []
+        self.generations: dict[str, int] = {}
+        self.held_size = 0
+        self.owner = ""
+        self.promised = False
         self.stopping = False
         self.stop: Callable[[Stopped], None] | None = None
         self.waiting: list[Reader] = []
@@ -62,6 +99,27 @@ class Kept:
     def apart(self, generation: str | None) -> Entry | None:
         """The ending that a generation's readers get and that is not among the entries."""
         return self.released.get(generation, self.lost)
+
+    @property
+    def cost(self) -> int:
+        """How many bytes of memory it takes, with the generations on it."""
+        return LOG_COST + self.size + self.held_size
+
+    def hold(self, generation: Generation, cost: int) -> int:
+        """Another generation holds it; returns how much more it costs now."""
+        more = cost - self.generations.get(generation.id, 0)
+        self.held_size += more
+        self.holds.add(generation.id)
+        self.generations[generation.id] = cost
+        self.owner = generation.owner
+        self.promised = self.promised or generation.promise > 0
+        return more
+
+    def forget(self, generation: str) -> int:
+        """A generation on it is remembered no longer; returns how much less it costs now."""
+        less = self.generations.pop(generation, 0)
+        self.held_size -= less
+        return less
 
     def takes(self, log: str, entries: Sequence[Entry]) -> None:
         """Raise `Conflict` unless the entries may come next."""

@@ -60,7 +60,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One caller's hold on a log: what the caller got for one request.
 
     `model` is the one asked for; `created` is in seconds since 1970; `owner` is who asked, and
-    nobody else sees it; `digest` stands for the request that began it.
+    nobody else sees it; `digest` stands for the request that began it. For `promise` seconds from
+    its beginning an idempotency key stands for it, and it must not be forgotten (0: none does).
     """
 
     id: str
@@ -73,6 +74,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     cache: CacheStatus = "miss"
     on_disconnect: OnDisconnect = "grace"
+    promise: float = 0.0
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -130,7 +132,8 @@ class Logs(Protocol):
     async def hold(self, generation: Generation) -> None:
         """Hold the generation's log, and remember the generation for a while after it. A
         generation that is held already moves, with its claims; a log that loses its last hold
-        so is dropped. Raises `Conflict` for a log that is being stopped, and `LogGone`."""
+        so is dropped. Raises `Conflict` for a log that is being stopped, `LogGone`, and
+        `Overloaded` when no further generation can be remembered."""
 
     async def find(self, generation: str) -> Generation | None:
         """The generation of this id, or None when it never was or has been forgotten."""

@@ -1,8 +1,9 @@
 """Logs in the memory of one process: the default backend, and the one that tests run on.
 
 Bounds, and the fate of who exceeds them: a log too long ends as `output_too_large`; of too many
-logs, or bytes, the oldest finished one is forgotten, and when none is finished a new one is
-`overloaded`. A restart forgets everything.
+logs, or bytes, a finished one is forgotten (`finished.py` says which), and when none is finished a
+new one is `overloaded`; of too many generations, one without a promise (`remembered.py`). A restart
+forgets everything.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ import msgspec
 
 from streamapi.errors import OutputTooLarge, Overloaded, ProducerLost
 from streamapi.generation.event import ENDINGS, Event, Failed
-from streamapi.generation.kept import Kept, Reader, entries_of
+from streamapi.generation.finished import By, FinishedLogs
+from streamapi.generation.kept import LOG_COST, Kept, Reader, cost_of, entries_of, hold_cost
 from streamapi.generation.log import (
     LOST_AT,
     Conflict,
@@ -24,14 +26,15 @@ from streamapi.generation.log import (
     Stopped,
     Tail,
 )
+from streamapi.generation.remembered import Held, Remembered
 
-ENTRY_OVERHEAD = 200  # bytes of memory for an event beside its JSON, roughly
 BATCH = 128  # events that a reader takes at once: a replay lets the loop breathe between
 
 
 class LogBounds(msgspec.Struct, frozen=True):
     """`ttl`: seconds that a log lives after its ending, `expired_ttl`: that its generation is
-    remembered after that; `max_total_bytes`: of all logs together."""
+    remembered after that; `max_total_bytes`: of all logs together, `max_bytes` of the events of
+    one."""
 
     ttl: float = 3600.0
     expired_ttl: float = 86_400.0
@@ -39,11 +42,12 @@ class LogBounds(msgspec.Struct, frozen=True):
     max_events: int = 100_000
     max_logs: int = 10_000
     max_total_bytes: int = 512_000_000
-    max_generations: int = 50_000
+    max_generations: int = 200_000
 
 
 class MemoryLogs:
-    """See `log.Logs` for the verbs. Lives on one event loop.
+    """See `log.Logs` for the verbs. Lives on one event loop. `promises`: whether a generation
+    that is forgotten here is forgotten altogether, and so must not be while a key stands for it.
 
     What has outlived its time goes when it is asked for, or when something new comes: timers
     for all of it would outnumber the logs."""
@@ -53,15 +57,17 @@ class MemoryLogs:
         bounds: LogBounds | None = None,
         clock: Callable[[], float] = time.monotonic,
         dropped: Callable[[str], None] | None = None,
+        promises: bool = True,
     ) -> None:
         self.bounds = bounds or LogBounds()
         self._clock = clock
         self._dropped = dropped
         self._logs: dict[str, Kept] = {}
-        self._finished: dict[str, float] = {}  # when each ended; the oldest first
+        self._finished = FinishedLogs()
         self._claims: dict[str, _Claim] = {}
-        self._held: dict[str, _Held] = {}  # the oldest first
-        self._logless: dict[str, float] = {}  # since when a held generation's log is gone
+        self._generations = Remembered(
+            self.bounds.max_generations, self.bounds.expired_ttl, clock, promises, self._forgotten
+        )
         self._size = 0
 
     async def append(self, log: str, position: int, events: Sequence[Event]) -> None:
@@ -72,9 +78,7 @@ class MemoryLogs:
         kept = self._logs.get(log) or self._open(log, entries[0].n)
         kept.takes(log, entries)
         ended = isinstance(entries[-1].event, ENDINGS)
-        # An ending repeats the content in its result, so it weighs as much again.
-        size = sum([len(entry.data) + ENTRY_OVERHEAD for entry in entries])
-        size += kept.size if ended else 0
+        size = cost_of(entries, ended)
         if not ended and (
             kept.size + size > self.bounds.max_bytes or entries[-1].n >= self.bounds.max_events
         ):
@@ -82,12 +86,13 @@ class MemoryLogs:
                 f"One answer may hold {self.bounds.max_bytes:,} bytes "
                 f"and {self.bounds.max_events:,} events."
             )
-        if not ended and self._size + size > self.bounds.max_total_bytes:
-            self._make_room(size)
+        opening = 0 if kept.entries else LOG_COST
+        if not ended and self._size + size + opening > self.bounds.max_total_bytes:
+            self._make_room(size + opening)
         self._logs[log] = kept
         kept.entries.extend(entries)
         kept.size += size
-        self._size += size
+        self._size += size + opening
         if ended:
             self._end(log, kept)
         else:
@@ -102,7 +107,9 @@ class MemoryLogs:
 
     def _end(self, log: str, kept: Kept) -> None:
         kept.ended, kept.stop = True, None
-        self._finished[log] = self._clock()
+        self._finished.add(log, self._clock(), kept.cost, kept.owner, kept.promised)
+        for generation in kept.generations:
+            self._generations.ended(generation)
         kept.wake()
 
     async def read(
@@ -155,7 +162,12 @@ class MemoryLogs:
         earlier = await self.claimed(name)
         if earlier not in (None, replaces):
             return earlier
-        self._held[generation].names.append(name)
+        if earlier is not None:
+            self._generations.unclaimed(earlier, name)
+        held = self._generations.get(generation)
+        if held is None:
+            raise LogGone(generation)
+        held.names = (*held.names, name)
         self._claims[name] = _Claim(generation, self._clock() + ttl)
         return generation
 
@@ -167,20 +179,26 @@ class MemoryLogs:
         kept = self._kept(generation.log)
         if kept.stopping and not kept.ended:
             raise Conflict(f"{generation.log} is being stopped")
-        kept.holds.add(generation.id)
-        kept.generations.append(generation.id)
-        before = self._held.get(generation.id)
+        cost = hold_cost(generation)
+        before = self._generations.get(generation.id)
         if before is None:
-            self._held[generation.id] = _Held(generation, [])
+            if kept.generations:  # who begins a log had its room when the log was opened
+                self._generations.make_room()
+                if self._size + cost > self.bounds.max_total_bytes:
+                    self._make_room(cost)
+                kept = self._kept(generation.log)
+            self._generations.add(generation, kept.ended)
         else:
-            self._let_go(before.generation)
-            before.generation = generation
-        while len(self._held) > self.bounds.max_generations:
-            self.forget_generation(next(iter(self._held)))
+            if before.generation.log != generation.log:
+                self._let_go(before.generation)
+            self._generations.moved(before, generation, kept.ended)
+        self._size += kept.hold(generation, cost)
+        if kept.ended:
+            self._finished.update(generation.log, kept.cost, kept.owner, kept.promised)
 
     async def find(self, generation: str) -> Generation | None:
         self._sweep()
-        held = self._held.get(generation)
+        held = self._generations.get(generation)
         return None if held is None else held.generation
 
     def arrive(self, generation: Generation) -> None:
@@ -227,31 +245,33 @@ class MemoryLogs:
     def holders(self, log: str) -> list[Generation]:
         """The generations that hold a log, as far as they are remembered here."""
         kept = self._logs.get(log)
-        found = (self._held.get(generation) for generation in (kept.holds if kept else ()))
+        found = (self._generations.get(generation) for generation in (kept.holds if kept else ()))
         return [held.generation for held in found if held is not None]
 
     def drop(self, log: str) -> None:
         """Forget a log. Readers on it keep it until they are through."""
         kept = self._logs.pop(log, None)
-        self._finished.pop(log, None)
+        self._finished.remove(log)
         if kept is None:
             return
-        self._size -= kept.size
-        now = self._clock()
+        self._size -= kept.cost
         for generation in kept.generations:
-            held = self._held.get(generation)
-            if held is not None and held.generation.log == log:
-                self._logless[generation] = now
+            self._generations.log_gone(generation, log)
         if self._dropped is not None:
             self._dropped(log)
 
     def forget_generation(self, generation: str) -> None:
         """Drop the record of a generation, and its claims."""
-        self._logless.pop(generation, None)
-        held = self._held.pop(generation, None)
-        for name in held.names if held is not None else ():
-            if name in self._claims and self._claims[name].generation == generation:
+        self._generations.forget(generation)
+
+    def _forgotten(self, held: Held) -> None:
+        generation = held.generation
+        for name in held.names:
+            if name in self._claims and self._claims[name].generation == generation.id:
                 del self._claims[name]
+        kept = self._logs.get(generation.log)
+        if kept is not None:
+            self._size -= kept.forget(generation.id)
 
     def _kept(self, log: str) -> Kept:
         self._sweep()
@@ -264,37 +284,38 @@ class MemoryLogs:
         if position != 1:
             raise Conflict(f"{log} is gone")
         self._sweep()
-        while len(self._logs) >= self.bounds.max_logs and self._finished:
-            self.drop(next(iter(self._finished)))
+        self._generations.make_room()
+        while len(self._logs) >= self.bounds.max_logs and self._give_way("logs"):
+            pass
         if len(self._logs) >= self.bounds.max_logs:
             raise Overloaded("As many generations are running as this server can hold.")
         return Kept()
 
     def _make_room(self, size: int) -> None:
-        while self._size + size > self.bounds.max_total_bytes and self._finished:
-            self.drop(next(iter(self._finished)))
+        while self._size + size > self.bounds.max_total_bytes and self._give_way("bytes"):
+            pass
         if self._size + size > self.bounds.max_total_bytes:
             raise Overloaded("The running answers fill the memory that this server has for them.")
 
+    def _give_way(self, by: By) -> bool:
+        log = self._finished.gives_way(by)
+        if log is not None:
+            self.drop(log)
+        return log is not None
+
     def _sweep(self) -> None:
         """Forget what has outlived its time. The oldest comes first, so this looks at one."""
-        now = self._clock()
-        while self._finished:
-            log, ended = next(iter(self._finished.items()))
-            if now - ended < self.bounds.ttl:
-                break
+        before = self._clock() - self.bounds.ttl
+        while (log := self._finished.expired(before)) is not None:
             self.drop(log)
-        while self._logless:
-            generation, since = next(iter(self._logless.items()))
-            if now - since < self.bounds.expired_ttl:
-                break
-            self.forget_generation(generation)
+        self._generations.sweep()
 
     def _let_go(self, generation: Generation) -> None:
         """Take the generation off its log, and drop a log that nobody holds."""
         kept = self._logs.get(generation.log)
         if kept is not None:
             kept.holds.discard(generation.id)
+            self._size -= kept.forget(generation.id)
             if not kept.holds:
                 self.drop(generation.log)
 
@@ -302,8 +323,3 @@ class MemoryLogs:
 class _Claim(msgspec.Struct, frozen=True):
     generation: str
     until: float
-
-
-class _Held(msgspec.Struct):
-    generation: Generation
-    names: list[str]  # of its claims

@@ -63,7 +63,10 @@ class RedisLogs:
         self.process = secrets.token_hex(8)
         self._tick = tick
         self._lease = lease
-        self._local = MemoryLogs(bounds, dropped=lambda log: self._mirror.dropped(log))
+        # What is forgotten here is still known to Redis, so no promise hangs on this memory.
+        self._local = MemoryLogs(
+            bounds, dropped=lambda log: self._mirror.dropped(log), promises=False
+        )
         self.bounds = self._local.bounds
         lives = Lives.of(self.bounds, lease)
         self._lane = Lane(url, prefix, self.process, self._back)

@@ -946,13 +946,64 @@ async def test_all_logs_together_have_a_bound_of_bytes(backend: Backend) -> None
     """Beyond it the oldest finished logs give way; when all run, a new one is refused."""
     async with backend(LogBounds(max_total_bytes=20_000)) as logs:
         finished = [await begun(logs, Delta("x" * 3000, "text"), DONE) for _ in range(3)]
-        newest = await begun(logs, Delta("x" * 19_500, "text"))
+        newest = await begun(logs, Delta("x" * 9_000, "text"))  # kept as text and as JSON
         with pytest.raises(Overloaded):
             await begun(logs)
         assert await logs.tail(newest) == Tail(2, False)
         for log in finished:
             with pytest.raises(LogGone):
                 await logs.tail(log)
+
+
+async def finished(logs: Logs, owner: str, size: int = 10, promise: float = 0.0) -> str:
+    """A finished log of an owner's."""
+    log = await begun(logs, Delta("x" * size, "text"))
+    generation = msgspec.structs.replace(hold_on(log, owner=owner), promise=promise)
+    await logs.hold(generation)
+    await logs.append(log, 3, [DONE])
+    return log
+
+
+BOUNDS = pytest.mark.parametrize(
+    "bounds", [LogBounds(max_logs=10), LogBounds(max_total_bytes=40_000)], ids=["logs", "bytes"]
+)
+
+
+@BOUNDS
+async def test_the_owner_who_has_most_loses_a_log(backend: Backend, bounds: LogBounds) -> None:
+    """Who fills the memory pushes out its own logs, not the older one of a neighbour."""
+    async with backend(bounds) as logs:
+        theirs = await finished(logs, "neighbour")
+        mine = [await finished(logs, "me") for _ in range(40)]
+        assert await logs.tail(theirs) == Tail(3, True)
+        assert await logs.tail(mine[-1]) == Tail(3, True)
+        with pytest.raises(LogGone):
+            await logs.tail(mine[0])
+
+
+@BOUNDS
+async def test_a_log_that_a_key_stands_for_goes_last(backend: Backend, bounds: LogBounds) -> None:
+    """Of one owner's logs, those that nobody may ask for by a key give way first."""
+    async with backend(bounds) as logs:
+        keyed = await finished(logs, "me", promise=3600.0)
+        mine = [await finished(logs, "me") for _ in range(40)]
+        assert await logs.tail(keyed) == Tail(3, True)
+        with pytest.raises(LogGone):
+            await logs.tail(mine[0])
+
+
+async def test_a_hold_more_weighs_as_the_bytes_that_it_takes(backend: Backend) -> None:
+    """Generations on one log have a bound of bytes too, with what the caller gave with them."""
+    async with backend(LogBounds(max_total_bytes=60_000)) as logs:
+        log = await finished(logs, "me")
+
+        async def hold_often() -> None:
+            for n in range(100):
+                more = hold_on(log, f"-{n}", owner="me")
+                await logs.hold(msgspec.structs.replace(more, metadata={"note": "x" * 500}))
+
+        with pytest.raises(LogGone):  # it gave way itself: nothing else was finished
+            await hold_often()
 
 
 async def test_forgetting_gives_the_room_back(backend: Backend) -> None:
