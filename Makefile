@@ -32,7 +32,7 @@ help: ## print this
 install: $(VENV)/.installed ## everything for development, into .venv
 
 run: $(VENV)/.runtime ## serve on 127.0.0.1:8000 (installs what that needs, and no more)
-	@exec $(BIN)/python -m streamapi.cli serve
+	@exec $(BIN)/python -m streamapi serve
 
 check: $(VENV)/.installed ## lint, format, types, and the promises that the program must keep
 	$(BIN)/ruff check .
@@ -57,7 +57,7 @@ lock: $(VENV)/.installed ## pin the dependencies of pyproject.toml again, with h
 	$(COMPILE) --group dev --constraint requirements.lock --upgrade --output-file requirements-dev.lock
 
 openapi: $(VENV)/.runtime ## print the OpenAPI document
-	@$(BIN)/python -m streamapi.cli openapi
+	@$(BIN)/python -m streamapi openapi
 
 clean: ## remove everything that these targets made
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -75,6 +75,10 @@ $(BIN)/python:
 $(VENV)/.runtime: requirements.lock | $(BIN)/python
 	@echo 'installing what it takes to serve into $(VENV); half a minute or so'
 	$(PIP) --require-hashes -r requirements.lock
+	@# The command `streamapi`. pip would need a build back end to install it from here.
+	@echo '$(CURDIR)' >"$$($(BIN)/python -c 'import sysconfig as s; print(s.get_path("purelib"))')/streamapi.pth"
+	@printf '#!/bin/sh\nexec "%s/python" -P -m streamapi "$$@"\n' "$$(cd $(BIN) && pwd)" >$(BIN)/streamapi
+	@chmod +x $(BIN)/streamapi
 	@touch $@
 
 # The development lock holds the runtime lock's versions too (a promise test compares them).

@@ -24,7 +24,7 @@ def free_port() -> int:
 async def process(*command: str, up: str, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a command of streamapi's until the block ends; `up` is an address that answers."""
     started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "streamapi.cli", *command,
+        sys.executable, "-m", "streamapi", *command,
         cwd=ROOT, env={**os.environ, **env}, stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip

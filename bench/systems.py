@@ -155,7 +155,7 @@ DIRECT = System(
 
 STREAMAPI = System(
     "streamapi", "streamapi", "streamapi",
-    command=lambda place: [sys.executable, "-m", "streamapi.cli", "serve"],
+    command=lambda place: [sys.executable, "-m", "streamapi", "serve"],
     ask=_post("/v1/text/stream", lambda prompt: {"prompt": prompt}),
     env=streamapi_env,
 )  # fmt: skip

@@ -43,7 +43,7 @@ from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.turns import AllTurns, TurnBounds
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
-from streamapi.settings import Settings, UnsafeSettings, read_settings
+from streamapi.settings import Settings, UnsafeSettings, environment_name, read_settings
 from streamapi.tasks import code, every_task
 from streamapi.tasks.syntax.pool import SyntaxPool
 from streamapi.telemetry.metrics import Metrics
@@ -177,7 +177,7 @@ def _parts(settings: Settings, emulated: bool) -> Services:
     return Services(
         settings=settings,
         tasks={**every_task(), "code": code.task(syntax.check)},
-        catalogue=_catalogue(settings),
+        catalogue=models_of(settings),
         gemini=Gemini(
             settings.gemini_base_url,
             key.get_secret_value() if key else "none",
@@ -196,12 +196,22 @@ def _parts(settings: Settings, emulated: bool) -> Services:
     )
 
 
-def _catalogue(settings: Settings) -> Catalogue:
+def models_of(settings: Settings) -> Catalogue:
+    """The models that there are. Raises `UnsafeSettings` when a setting names another."""
     catalogue = Catalogue()
-    for name in (settings.default_model, settings.fast_model, *settings.fallback_models):
-        if name not in catalogue.cards:
-            known = ", ".join(catalogue.cards)
-            raise UnsafeSettings(f"A setting names the model {name!r}; the catalogue has {known}.")
+    names = {
+        "default_model": (settings.default_model,),
+        "fast_model": (settings.fast_model,),
+        "fallback_models": settings.fallback_models,
+    }
+    for setting, named in names.items():
+        for name in named:
+            if name not in catalogue.cards:
+                known = ", ".join(catalogue.cards)
+                raise UnsafeSettings(
+                    f"{environment_name(setting)} names the model {name!r}; the catalogue has "
+                    f"{known}."
+                )
     return catalogue
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from streamapi.settings import Settings, UnsafeSettings, environment_name, read_settings
+from streamapi.version import version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,8 +94,17 @@ def _keys_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     revoke.set_defaults(command=_keys, what="revoke")
 
 
+class _Version(argparse.Action):
+    """Prints the version: the distribution is looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"streamapi {version()}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="streamapi", description="A streaming-first LLM API.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="command")
     serve = commands.add_parser("serve", help="serve the API")
     serve.add_argument("--bind", help="address and port; default: STREAMAPI_BIND")

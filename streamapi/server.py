@@ -12,8 +12,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
 from streamapi.api.services import Services
-from streamapi.app import close, create_app, needs_key
+from streamapi.app import close, create_app, models_of, needs_key
 from streamapi.settings import Settings, UnsafeSettings
 from streamapi.telemetry import logs
 
@@ -44,22 +45,28 @@ AFTER_DRAIN = 1.0
 
 
 class Child(NamedTuple):
-    """What the supervisor gives to a child: the listening socket and the pipe that ends with the
-    parent, both by file descriptor, and the address of the emulator where that one answers."""
+    """What the supervisor gives to a child: the listening socket, the pipe that ends with the
+    parent, and the pipe for its report that it is ready, all by file descriptor; and the address
+    of the emulator where that one answers."""
 
     listener: int
     lifeline: int
+    ready: int
     emulator: str
 
     def told(self) -> str:
         """As an argument of a command."""
-        return f"{self.listener},{self.lifeline},{self.emulator}"
+        return ",".join(map(str, self))
 
     @classmethod
     def heard(cls, text: str) -> "Child":
         """What `told` had said."""
-        listener, lifeline, emulator = text.split(",", 2)
-        return cls(int(listener), int(lifeline), emulator)
+        listener, lifeline, ready, emulator = text.split(",", 3)
+        return cls(int(listener), int(lifeline), int(ready), emulator)
+
+    def report(self) -> None:
+        """Tell the parent that nothing keeps this process from serving."""
+        os.write(self.ready, b".")
 
 
 def run(settings: Settings) -> None:
@@ -76,7 +83,9 @@ def run_child(settings: Settings, child: Child) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Raise `UnsafeSettings` where others could reach an emulator, or a server without keys."""
+    """Raise `UnsafeSettings` where a setting names a model that is not there, or others could
+    reach an emulator, or a server without keys."""
+    models_of(settings)
     if needs_key(settings) and not settings.on_loopback:
         raise UnsafeSettings(
             f"GOOGLE_API_KEY is not set, and STREAMAPI_BIND={settings.bind} can be reached from "
@@ -134,11 +143,13 @@ async def serve(settings: Settings, listener: socket.socket, child: Child | None
     _on_signals(stop)
     if child is not None:
         _outlive(child.lifeline, stop)
-        await _serve(settings, listener, stop, child.emulator, logger_class=_ChildsAccessLog)
+        await _serve(
+            settings, listener, stop, child.emulator, child.report, logger_class=_ChildsAccessLog
+        )
         return
     async with emulating(settings) as emulator:
-        banner(settings, listener, emulated=bool(emulator))
-        await _serve(settings, listener, stop, emulator)
+        ready = partial(banner, settings, listener, emulated=bool(emulator))
+        await _serve(settings, listener, stop, emulator, ready)
 
 
 async def _serve(
@@ -146,6 +157,7 @@ async def _serve(
     listener: socket.socket,
     stop: asyncio.Event,
     emulator: str,
+    ready: Callable[[], None],
     logger_class: type[logs.AccessLog] = logs.AccessLog,
 ) -> None:
     if emulator:
@@ -156,6 +168,7 @@ async def _serve(
     if parts.entrance is not None:
         await parts.entrance.open()  # here a database that cannot be used is a sentence
     app.before_serving(_freeze)
+    ready()
     config = hypercorn_config(settings, listener)
     config.logger_class = logger_class
 

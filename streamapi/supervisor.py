@@ -47,35 +47,42 @@ def run(settings: Settings) -> int:
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
     async with server.emulating(settings) as emulator:
-        supervisor = Supervisor(settings, listener, emulator)
-        server.banner(settings, listener, emulated=bool(emulator))
-        return await supervisor.run()
+        return await Supervisor(settings, listener, emulator).run()
 
 
 class Supervisor:
-    """The parent: one slot for each process that serves. It hears signals from the first moment."""
+    """The parent: one slot for each process that serves. It hears signals from the first moment,
+    and says that it serves as soon as a child does."""
 
     def __init__(self, settings: Settings, listener: socket.socket, emulator: str) -> None:
-        self._slots = settings.workers
+        self._settings = settings
         self._bound = settings.drain_delay + settings.drain_timeout + AFTER_DRAIN
         self._listener = listener
         # Only the parent has the end that is written to, so only its death closes the other.
         self._lifeline, self._held = os.pipe()
-        self._fds = (listener.fileno(), self._lifeline)
+        self._ready, self._reports = os.pipe()
+        self._fds = (listener.fileno(), self._lifeline, self._reports)
         child = server.Child(*self._fds, emulator)
-        serve = ("-m", "streamapi.cli", "serve", "--bind", settings.bind)
-        self._command = (sys.executable, *serve, "--child", child.told())
+        self._command = (
+            *(sys.executable, "-m", "streamapi", "serve", "--child", child.told()),
+            # A child reads the environment itself; what the command line said must reach it too.
+            *("--bind", settings.bind, "--workers", str(settings.workers)),
+        )
+        self._emulated = bool(emulator)
+        self._announced = False
         self._children: set[asyncio.subprocess.Process] = set()
         self._ending = asyncio.Event()
         self._interrupted = False
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._ending.set)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        loop.add_reader(self._ready, self._is_ready)
 
     async def run(self) -> int:
         """Keep every slot filled until a signal, then drain; returns the exit code."""
-        slots = [asyncio.create_task(self._keep()) for _ in range(self._slots)]
+        slots = [asyncio.create_task(self._keep()) for _ in range(self._settings.workers)]
         await self._ending.wait()
+        asyncio.get_running_loop().remove_reader(self._ready)
         self._listener.close()  # else the port would stay open behind the last child
         self._tell(signal.SIGTERM)
         _, late = await asyncio.wait(slots, timeout=self._bound)
@@ -83,9 +90,15 @@ class Supervisor:
             logger.warning("%d processes did not end in time, and are killed", len(late))
             self._tell(signal.SIGKILL)
         codes = await asyncio.gather(*slots)
-        os.close(self._held)
-        os.close(self._lifeline)
+        for end in (self._held, self._lifeline, self._ready, self._reports):
+            os.close(end)
         return server.INTERRUPTED if self._interrupted else max(codes)
+
+    def _is_ready(self) -> None:
+        os.read(self._ready, 1024)  # a byte of each child
+        if not self._announced:
+            self._announced = True
+            server.banner(self._settings, self._listener, emulated=self._emulated)
 
     def _interrupt(self) -> None:
         """The first SIGINT drains; who sends another does not want to wait."""

@@ -44,11 +44,13 @@ BELOW_API = {
     "tasks",
     "telemetry",
     "values",
+    "version",
 }
 MAY_IMPORT = {
     "errors": set(),
     "settings": {"values"},
     "values": set(),
+    "version": set(),
     "emulator": set(),
     "generation": {"errors"},
     "tasks": {"errors", "generation", "settings"},
@@ -60,7 +62,8 @@ MAY_IMPORT = {
     "app": {*BELOW_API, "api"},
     "server": {*BELOW_API, "api", "app", "emulator"},
     "supervisor": {"emulator", "server", "settings", "telemetry"},
-    "cli": {"app", "cli_keys", "emulator", "server", "settings", "supervisor"},
+    "cli": {"app", "cli_keys", "emulator", "server", "settings", "supervisor", "version"},
+    "__main__": {"cli"},
     "cli_keys": {"access", "errors", "providers", "records", "settings", "tasks"},
     "__init__": {"app", "settings"},
 }

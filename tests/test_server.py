@@ -18,9 +18,11 @@ from tests.conftest import until
 
 
 @asynccontextmanager
-async def serving(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def serving(
+    *arguments: str, **settings: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A server process and its address, which its banner tells."""
-    process = await started(BIND="127.0.0.1:0", **settings)
+    process = await started(*arguments, BIND="127.0.0.1:0", **settings)
     assert process.stderr is not None
     banner = (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
     try:
@@ -48,7 +50,7 @@ async def started(
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "streamapi.cli",
+        "streamapi",
         "serve",
         *arguments,
         env=env,
@@ -141,6 +143,7 @@ async def test_a_database_that_cannot_be_used_is_a_sentence() -> None:
     assert process.returncode == 2
     assert b"STREAMAPI_DATABASE_URL" in error
     assert b"Traceback" not in output + error
+    assert b"streamapi on" not in error
 
 
 async def test_an_open_server_touches_no_database(tmp_path: Path) -> None:
@@ -163,12 +166,19 @@ async def test_an_open_server_touches_no_database(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_setting_is_named() -> None:
-    """A setting that cannot be read does not start; the sentence names it."""
-    process = await started(RETRY_ATTEMPTS="0")
-    _, error = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 2
-    assert "STREAMAPI_RETRY_ATTEMPTS" in error.decode()
-    assert "Traceback" not in error.decode()
+    """A setting that cannot be read does not start; the sentence names it, and comes before
+    anything that says that it serves."""
+    for name, value in (
+        ("RETRY_ATTEMPTS", "0"),
+        ("DEFAULT_MODEL", "gemini-9"),
+        ("FALLBACK_MODELS", "gemini-3.5-flash-lite,gemini-9"),
+    ):
+        process = await started(BIND="127.0.0.1:0", **{name: value})
+        _, error = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 2
+        assert f"streamapi: STREAMAPI_{name}" in error.decode()
+        assert "Traceback" not in error.decode()
+        assert "streamapi on" not in error.decode()
 
 
 async def test_sigterm_drains() -> None:

@@ -94,6 +94,18 @@ async def test_processes_count_together(redis: str) -> None:
         assert sorted(code for of in codes for code in of) == [422] * 20 + [429] * 40
 
 
+async def test_without_redis_each_process_has_its_part_of_a_limit() -> None:
+    """`--workers 4` reaches the processes: with Redis away each lets a quarter pass."""
+    settings = {"REDIS_URL": "redis://127.0.0.1:1", "RATE_LIMIT": "40/hour", "DRAIN_TIMEOUT": "1"}
+    each_anew = {"Connection": "close"}  # so any of the processes may get it
+    async with serving("--workers", "4", **settings) as (_, url):
+        await who_answers(url, 4)
+        async with httpx.AsyncClient(base_url=url, headers=each_anew, timeout=20) as client:
+            answers = await asyncio.gather(*(client.post("/v1/text", json={}) for _ in range(200)))
+        passed = [answer.status_code for answer in answers].count(422)
+        assert 10 < passed <= 40
+
+
 async def test_a_dead_child_is_replaced_and_a_signal_drains_all(redis: str) -> None:
     """Two processes answer on one address. One is killed: every new connection is answered all
     the same, and another takes its place. SIGTERM then ends all, cleanly."""
@@ -160,12 +172,18 @@ async def test_children_that_cannot_live_are_given_up() -> None:
 
 
 async def test_a_setting_that_children_refuse_is_a_sentence(redis: str) -> None:
-    """What no process can start with ends the parent too, as it would end one by itself."""
-    process = await started(WORKERS="2", REDIS_URL=redis, DEFAULT_MODEL="gemini-9")
-    _, error = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 2
-    assert b"gemini-9" in error
-    assert b"Traceback" not in error
+    """What no process can start with ends the parent too, as it would end one by itself; and
+    nothing says before that it serves."""
+    for wrong, named in (
+        ({"FAST_MODEL": "gemini-9"}, b"STREAMAPI_FAST_MODEL names the model 'gemini-9'"),
+        ({"AUTH": "keys", "DATABASE_URL": "sqlite:////no/where.db"}, b"STREAMAPI_DATABASE_URL"),
+    ):
+        process = await started(BIND="127.0.0.1:0", WORKERS="2", REDIS_URL=redis, **wrong)
+        _, error = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 2
+        assert named in error
+        assert b"Traceback" not in error
+        assert b"streamapi on" not in error
 
 
 async def test_readers_are_sent_where_another_process_serves_them(redis: str) -> None:

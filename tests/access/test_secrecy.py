@@ -25,7 +25,7 @@ async def logged(log: Path, database_url: str, redis_url: str) -> AsyncIterator[
     env |= {"STREAMAPI_BIND": "127.0.0.1:0", "STREAMAPI_DRAIN_TIMEOUT": "0.5"}
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streamapi.cli", "serve"),
+            *(sys.executable, "-m", "streamapi", "serve"),
             env=env, stdout=file, stderr=file,
         )  # fmt: skip
     try:
@@ -50,7 +50,7 @@ async def created(database_url: str, *scopes: str) -> str:
     env = {**os.environ, "STREAMAPI_DATABASE_URL": database_url}
     wanted = [word for scope in scopes for word in ("--scope", scope)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streamapi.cli", "keys", "create", "--owner", "ops", *wanted),
+        *(sys.executable, "-m", "streamapi", "keys", "create", "--owner", "ops", *wanted),
         env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     shown, said = await process.communicate()

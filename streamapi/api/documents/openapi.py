@@ -6,7 +6,6 @@ when the routes are all there.
 """
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
 from typing import Any
 
@@ -21,6 +20,7 @@ from streamapi.api.documents.doors import doors
 from streamapi.api.documents.operations import Operation, resources
 from streamapi.api.documents.schemas import Schema, Schemas
 from streamapi.api.services import Services
+from streamapi.version import version
 
 DESCRIPTION = """
 JSON in, JSON out. Every task can be asked by four doors: one JSON answer, Server-Sent Events by
@@ -95,11 +95,7 @@ class Provider(OpenAPIProvider):
 
 def info() -> Info:
     """What the document is about."""
-    try:
-        number = version("streamapi")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        number = "0"
-    return Info(title="streamapi", version=number, description=DESCRIPTION.strip())
+    return Info(title="streamapi", version=version(), description=DESCRIPTION.strip())
 
 
 def tags(services: Services) -> list[Tag | dict[str, Any]]:
