@@ -43,7 +43,13 @@ from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.turns import AllTurns, TurnBounds
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
-from streamapi.settings import Settings, UnsafeSettings, environment_name, read_settings
+from streamapi.settings import (
+    Settings,
+    UnsafeSettings,
+    environment_name,
+    read_settings,
+    unread_variables,
+)
 from streamapi.tasks import code, every_task
 from streamapi.tasks.syntax.pool import SyntaxPool
 from streamapi.telemetry.metrics import Metrics
@@ -68,7 +74,10 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
 
     `emulated` says that `settings.gemini_base_url` is the emulator that `streamapi serve`
     started. Raises `UnsafeSettings` when the settings cannot serve."""
-    settings = settings or read_settings()
+    if settings is None:  # nobody else has read the environment
+        settings = read_settings()
+        for sentence in unread_variables():
+            logger.warning(sentence)
     parts = _parts(settings, emulated)
     app = Quart(__name__, static_folder=None)
     app.request_class = body.JsonRequest

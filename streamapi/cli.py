@@ -8,7 +8,13 @@ import re
 import sys
 from collections.abc import Sequence
 
-from streamapi.settings import Settings, UnsafeSettings, environment_name, read_settings
+from streamapi.settings import (
+    Settings,
+    UnsafeSettings,
+    environment_name,
+    read_settings,
+    unread_variables,
+)
 from streamapi.version import version
 
 
@@ -16,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Settings that cannot serve are said in a sentence, with exit code 2."""
     options = _parser().parse_args(arguments)
     try:
+        if getattr(options, "child", None) is None:  # else the parent has said it
+            for sentence in unread_variables():
+                print(f"streamapi: warning: {sentence}", file=sys.stderr, flush=True)
         return int(options.command(options) or 0)
     except BrokenPipeError:  # `streamapi config | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,12 +5,13 @@ nothing reads the environment after that. Times are in seconds, fractions allowe
 that would be unsafe do not start.
 """
 
+import os
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streamapi import values
+from streamapi import environment, values
 from streamapi.values import Bind, Commas, DatabaseUrl, HttpUrl, Origins, RedisUrl, Seconds
 
 
@@ -327,16 +328,43 @@ class Settings(BaseSettings):
         return values.is_loopback(self.host)
 
 
+WHO_MAY_ASK = ("auth", "allowed_hosts", "cors_origins", "trusted_hops", "key_ttl", "key_grace",
+               "failures_per_minute")  # fmt: skip
+"""Settings that decide who may ask. With a typing error in one of these names nothing starts: the
+server would be more open than its operator wanted."""
+
+
 class UnsafeSettings(Exception):
     """A sentence that says what to set."""
 
 
 def read_settings(**overrides: Any) -> Settings:
     """The settings of the environment; raises `UnsafeSettings` with a sentence per mistake."""
+    guarding = {environment_name(name) for name in WHO_MAY_ASK}
+    if typos := [_not_a_setting(*it) for it in _unknown() if it[1] in guarding]:
+        raise UnsafeSettings("\n".join(typos))
     try:
         return Settings(**overrides)
     except ValidationError as error:
         raise UnsafeSettings("\n".join(_sentence(item) for item in error.errors())) from None
+
+
+def unread_variables() -> list[str]:
+    """A sentence for each variable of the environment that looks like a setting and is not read."""
+    sentences = [_not_a_setting(*it) for it in _unknown()]
+    if os.environ.get("GEMINI_API_KEY") and not os.environ.get("GOOGLE_API_KEY"):
+        sentences.append("GEMINI_API_KEY is not read: set GOOGLE_API_KEY.")
+    return sentences
+
+
+def _unknown() -> list[tuple[str, str | None]]:
+    known = {f"STREAMAPI_{field.upper()}" for field in Settings.model_fields}
+    return list(environment.unknown(os.environ, known))
+
+
+def _not_a_setting(name: str, nearest: str | None) -> str:
+    guess = f"; did you mean {nearest}?" if nearest else "; `streamapi config` prints all settings."
+    return f"{name} is not a setting{guess}"
 
 
 def environment_name(field: str) -> str:

@@ -48,7 +48,8 @@ BELOW_API = {
 }
 MAY_IMPORT = {
     "errors": set(),
-    "settings": {"values"},
+    "environment": set(),
+    "settings": {"environment", "values"},
     "values": set(),
     "version": set(),
     "emulator": set(),

@@ -6,8 +6,15 @@ import pytest
 from pydantic import ValidationError
 
 from streamapi.app import create_app
+from streamapi.cli import main
 from streamapi.server import listen, run
-from streamapi.settings import Settings, UnsafeSettings, environment_name, read_settings
+from streamapi.settings import (
+    Settings,
+    UnsafeSettings,
+    environment_name,
+    read_settings,
+    unread_variables,
+)
 
 ISSUE = """BIND GEMINI_BASE_URL DEFAULT_MODEL RETRY_ATTEMPTS RETRY_BACKOFF ATTEMPT_TIMEOUT
 FIRST_CONTENT_TIMEOUT IDLE_TIMEOUT TOTAL_TIMEOUT SEND_TIMEOUT PING_INTERVAL STREAM_OPEN_AFTER
@@ -184,3 +191,66 @@ def test_a_model_that_there_is_not_is_a_sentence(name: str) -> None:
     """A typing error in a model's name is found at start-up, not by the first caller."""
     with pytest.raises(UnsafeSettings, match="gemini-9"):
         create_app(read_settings(gemini_base_url="http://127.0.0.1:1", **{name: "gemini-9"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "nearest"),
+    [
+        ("STREAMAPI_RATE_LIMITS", "1/day", "STREAMAPI_RATE_LIMIT"),
+        ("STREAMAPI_MAXLOGS", "5", "STREAMAPI_MAX_LOGS"),
+        ("streamapi_redis_ur", "x", "STREAMAPI_REDIS_URL"),
+        ("STREAMAPI_COLOUR", "red", None),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str,
+    nearest: str | None,
+) -> None:
+    """At the start, on stderr, with the setting that was meant; it starts all the same."""
+    monkeypatch.setenv(name, value)
+    assert main(["config"]) == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"streamapi: warning: {name} is not a setting")
+    assert nearest is None or line.endswith(f"; did you mean {nearest}?")
+
+
+@pytest.mark.parametrize(
+    "name", ["STREAMAPI_AUHT", "STREAMAPI_ALLOWED_HOST", "STREAMAPI_TRUSTED_HOP"]
+)
+def test_a_typing_error_in_who_may_ask_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The server would be more open than was wanted, and nobody would know."""
+    monkeypatch.setenv(name, "keys")
+    with pytest.raises(UnsafeSettings, match=f"{name} is not a setting; did you mean STREAMAPI_"):
+        read_settings()
+
+
+def test_what_an_orchestrator_sets_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes tells every container of the services beside it, by variables of their names."""
+    for name, value in {
+        "STREAMAPI_SERVICE_HOST": "10.0.0.1",
+        "STREAMAPI_SERVICE_PORT": "8000",
+        "STREAMAPI_SERVICE_PORT_HTTP": "8000",
+        "STREAMAPI_PORT": "tcp://10.0.0.1:8000",
+        "STREAMAPI_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+        "STREAMAPI_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "STREAMAPI_REDIS_SERVICE_HOST": "10.0.0.2",
+        "STREAMAPI_REDIS_PORT": "tcp://10.0.0.2:6379",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert unread_variables() == []
+    monkeypatch.setenv("STREAMAPI_PORT", "8000")  # that is no orchestrator's
+    assert len(unread_variables()) == 1
+
+
+def test_the_other_name_of_googles_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google's own tools read both; we read one, and say so."""
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+    monkeypatch.setenv("GEMINI_API_KEY", "secret-value")
+    assert unread_variables() == ["GEMINI_API_KEY is not read: set GOOGLE_API_KEY."]
+    monkeypatch.setenv("GOOGLE_API_KEY", "secret-value")
+    assert unread_variables() == []
