@@ -1,7 +1,7 @@
 """Peers, each in an environment of its own under `.peers/`, with the versions of `peers/`.
 
-pip and npm install exactly what the files there name; nginx is Debian's package. What cannot be
-installed raises `Missing` with the reason, which the table shows.
+pip and npm install exactly what the files there name; nginx and Redis are Debian's packages. What
+cannot be installed raises `Missing` with the reason, which the table shows.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ PATIENCE = 600
 
 
 class Missing(Exception):
-    """Why a peer cannot be measured."""
+    """Why a peer, or one measure, is left out."""
 
 
 def install(peer: str) -> None:
     """Install a peer, unless what its file names is there already."""
     if peer == "nginx":
-        _apt("nginx")
+        tool("nginx", NGINX)
     elif (PINS / f"{peer}.txt").exists():
         _once(peer, (PINS / f"{peer}.txt").read_bytes(), _pip)
     else:
@@ -78,8 +78,9 @@ def _npm(peer: str) -> None:
     _run(["npm", "ci", "--no-audit", "--no-fund", "--omit=dev"], PEERS / peer)
 
 
-def _apt(package: str) -> None:
-    if Path(NGINX).exists():
+def tool(package: str, command: str) -> None:
+    """Install a package of Debian's, unless its command is there already."""
+    if shutil.which(command) is not None:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise Missing(f"Debian's package {package} is not installed, and only root can")

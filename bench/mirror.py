@@ -1,6 +1,5 @@
 """What it costs to share logs: the server with a Redis beside the server without, in turns."""
 
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.install import Missing
+from bench.install import tool
 from bench.measures import Scale, first_token_alone, first_token_among_50, paced, subject
 from bench.rig import free_port
 from bench.systems import STREAMAPI, Place, streamapi_env
@@ -43,8 +42,7 @@ def mirror(upstream: tuple[int, int], scale: Scale) -> dict[str, Any]:
 
 @contextmanager
 def _redis() -> Iterator[str]:
-    if shutil.which("redis-server") is None:
-        raise Missing("redis-server is not installed")
+    tool("redis-server", "redis-server")
     port = free_port()
     with TemporaryDirectory() as folder:
         options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", folder)

@@ -165,10 +165,7 @@ def _about(told: Mapping[str, Any]) -> list[str]:
     lines += [
         note for name in told["figures"] for note in _idle_note(name, told["rounds_of"][name])
     ]
-    lines += [
-        f"- `{name}`: MISSING: {told['titles'].get(name, '')}: {reason}"
-        for name, reason in told["missing"].items()
-    ]
+    lines += [f"- `{name}`: MISSING: {reason}" for name, reason in told["missing"].items()]
     return lines
 
 

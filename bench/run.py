@@ -71,16 +71,23 @@ class Run:
             for name, measure in measures.items():
                 if self._wanted(name, number) and not (system is DIRECT and name in NOT_DIRECT):
                     rest = settle(it)
-                    self._take(name, told, lambda measure=measure: measure(it, self.scale))
-                    told[name]["began_at_rest"] = rest
+                    self.take(system, name, told, lambda measure=measure: measure(it, self.scale))
+                    if name in told:
+                        told[name]["began_at_rest"] = rest
         if ours:
             for name, alone in ALONE.items():
                 if self._wanted(name, number):
-                    self._take(name, told, lambda alone=alone: alone(address, self.scale))
+                    self.take(system, name, told, lambda alone=alone: alone(address, self.scale))
 
-    def _take(self, name: str, told: dict[str, Any], measure: Callable[[], Any]) -> None:
+    def take(
+        self, system: System, name: str, told: dict[str, Any], measure: Callable[[], Any]
+    ) -> None:
+        """Measure one thing. What it needs and cannot have leaves it out, and nothing else."""
         began = time.monotonic()
-        told[name] = {**measure(), "took_s": round(time.monotonic() - began, 1)}
+        try:
+            told[name] = {**measure(), "took_s": round(time.monotonic() - began, 1)}
+        except Missing as reason:
+            self.missing[f"{system.name}, {name}"] = str(reason)
 
     def _wanted(self, name: str, number: int) -> bool:
         if name == "cycles":
