@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import structs
 from quart import Quart
 
 from streamapi.access.guesses import Guesses
@@ -260,7 +261,7 @@ def _entrance(settings: Settings, generations: Generations) -> "Entrance | None"
 def _logs(settings: Settings) -> Logs:
     bounds = LogBounds(
         ttl=settings.log_ttl,
-        expired_ttl=max(settings.expired_ttl, settings.keys_remembered),
+        expired_ttl=settings.expired_ttl,
         max_bytes=settings.log_max_bytes,
         max_events=settings.log_max_events,
         max_logs=settings.max_logs,
@@ -271,6 +272,9 @@ def _logs(settings: Settings) -> Logs:
         return MemoryLogs(bounds)
     from streamapi.generation.redis_log import RedisLogs
 
+    # There a generation goes with its key in Redis, also while an idempotency key stands for it.
+    longest = max(settings.expired_ttl, settings.keys_remembered)
+    bounds = structs.replace(bounds, expired_ttl=longest)
     return RedisLogs(settings.redis_url, bounds, prefix=settings.redis_prefix)
 
 

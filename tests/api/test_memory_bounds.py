@@ -1,8 +1,10 @@
 """Full memory, over HTTP: no promise is broken, and nobody pays for a neighbour."""
 
+import asyncio
 from uuid import uuid4
 
 import httpx
+import pytest
 
 from streamapi.emulator import Emulator
 from tests.conftest import bearer, running
@@ -41,16 +43,24 @@ async def test_a_repeat_is_never_paid_twice_however_many_came_between(emulator: 
         assert (await client.post("/v1/text", json=asking())).status_code == 200
 
 
-async def test_a_short_life_of_logs_does_not_shorten_the_promise(emulator: Emulator) -> None:
+@pytest.mark.parametrize("backend", ["memory", "redis"])
+async def test_a_short_life_of_logs_does_not_shorten_the_promise(
+    emulator: Emulator, backend: str, request: pytest.FixtureRequest
+) -> None:
     """However soon logs and generations expire, a key is remembered for its hour."""
+    url = request.getfixturevalue("redis_server").url if backend == "redis" else ""
     async with (
-        running(emulator, log_ttl=0.001, expired_ttl=0.001) as server,
+        running(emulator, log_ttl=0.05, expired_ttl=0.001, redis_url=url) as server,
         httpx.AsyncClient(base_url=server.url, timeout=20) as client,
     ):
         body, key = asking(), {"Idempotency-Key": uuid4().hex}
-        assert (await client.post("/v1/text", json=body, headers=key)).status_code == 200
-        for _ in range(2):  # what has expired goes when something new comes
-            assert (await client.post("/v1/text", json=asking())).status_code == 200
+        first = await client.post("/v1/text", json=body, headers=key)
+        assert first.status_code == 200
+        url = f"/v1/generations/{first.headers['Generation-Id']}"
+        async with asyncio.timeout(10):
+            while (await client.get(url)).status_code == 200:  # what has expired goes meanwhile
+                await asyncio.sleep(0.02)
+        assert (await client.post("/v1/text", json=asking())).status_code == 200
         again = await client.post("/v1/text", json=body, headers=key)
         assert (again.status_code, again.json()["code"]) == (410, "generation_expired")
         assert len(emulator.ledger.told(body["prompt"])["calls"]) == 1
