@@ -5,7 +5,7 @@ environment is passed in.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 PREFIX = "STREAMAPI_"
@@ -17,7 +17,21 @@ _INJECTED = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|S
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 
 
-def unknown(environ: Mapping[str, str], known: Collection[str]) -> Iterator[tuple[str, str | None]]:
+def unread(environ: Mapping[str, str], fields: Iterable[str]) -> list[tuple[str, str | None]]:
+    """A sentence for each variable that looks like one of the settings (by their fields) and is
+    none, and the setting that it is most like."""
+    sentences = []
+    for name, nearest in _unknown(environ, {f"{PREFIX}{field.upper()}" for field in fields}):
+        guess = f"did you mean {nearest}?" if nearest else "`streamapi config` prints all settings."
+        sentences.append((f"{name} is not a setting; {guess}", nearest))
+    if environ.get("GEMINI_API_KEY") and not environ.get("GOOGLE_API_KEY"):
+        sentences.append(("GEMINI_API_KEY is not read: set GOOGLE_API_KEY.", None))
+    return sentences
+
+
+def _unknown(
+    environ: Mapping[str, str], known: Collection[str]
+) -> Iterator[tuple[str, str | None]]:
     """Each variable with our prefix that is no setting, and the setting that it is most like.
 
     Kubernetes sets such variables in every container beside a service named `streamapi` (or

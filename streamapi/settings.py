@@ -341,7 +341,8 @@ class UnsafeSettings(Exception):
 def read_settings(**overrides: Any) -> Settings:
     """The settings of the environment; raises `UnsafeSettings` with a sentence per mistake."""
     guarding = {environment_name(name) for name in WHO_MAY_ASK}
-    if typos := [_not_a_setting(*it) for it in _unknown() if it[1] in guarding]:
+    unread = environment.unread(os.environ, Settings.model_fields)
+    if typos := [sentence for sentence, nearest in unread if nearest in guarding]:
         raise UnsafeSettings("\n".join(typos))
     try:
         return Settings(**overrides)
@@ -351,20 +352,7 @@ def read_settings(**overrides: Any) -> Settings:
 
 def unread_variables() -> list[str]:
     """A sentence for each variable of the environment that looks like a setting and is not read."""
-    sentences = [_not_a_setting(*it) for it in _unknown()]
-    if os.environ.get("GEMINI_API_KEY") and not os.environ.get("GOOGLE_API_KEY"):
-        sentences.append("GEMINI_API_KEY is not read: set GOOGLE_API_KEY.")
-    return sentences
-
-
-def _unknown() -> list[tuple[str, str | None]]:
-    known = {f"STREAMAPI_{field.upper()}" for field in Settings.model_fields}
-    return list(environment.unknown(os.environ, known))
-
-
-def _not_a_setting(name: str, nearest: str | None) -> str:
-    guess = f"; did you mean {nearest}?" if nearest else "; `streamapi config` prints all settings."
-    return f"{name} is not a setting{guess}"
+    return [sentence for sentence, _ in environment.unread(os.environ, Settings.model_fields)]
 
 
 def environment_name(field: str) -> str:
