@@ -43,14 +43,11 @@ BELOW_API = {
     "settings",
     "tasks",
     "telemetry",
-    "values",
     "version",
 }
 MAY_IMPORT = {
     "errors": set(),
-    "environment": set(),
-    "settings": {"environment", "values"},
-    "values": set(),
+    "settings": set(),
     "version": set(),
     "emulator": set(),
     "generation": {"errors"},

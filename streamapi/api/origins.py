@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from streamapi.errors import HostNotAllowed, OriginNotAllowed
 from streamapi.settings import Settings
-from streamapi.values import host_of, is_loopback
+from streamapi.settings.values import host_of, is_loopback
 
 ASKING = ("empty", "document", "websocket")
 """Destinations of a browser's requests that are made to be answered: by `fetch`, `EventSource` and

@@ -27,7 +27,7 @@ from streamapi.errors import (
     Unauthenticated,
 )
 from streamapi.generation.ask import Caller
-from streamapi.values import is_loopback
+from streamapi.settings.values import is_loopback
 
 if TYPE_CHECKING:  # an open server never imports it
     from streamapi.access.keyring import Keyring
