@@ -125,7 +125,7 @@ class ServiceError(StreamapiError):
 class MalformedRequest(CallerError):
     """The request is not HTTP/1.1 as RFC 9110 and RFC 9112 have it: its first line, its `Host` or
     its percent-encoding is wrong. Where the head is too large, too slow or of another version, the
-    same code comes with status 431, 408 or 505. Send a valid request on a new connection."""
+    same code comes with status 408, 431, 501 or 505. Send a valid request on a new connection."""
 
     code, status, title = "malformed_request", 400, "The request is not valid HTTP"
 

@@ -212,6 +212,14 @@ async def test_an_offer_of_http2_is_passed_over(server: Running, emulator: Emula
     await until(lambda: not server.parts.generations._readers, "the reader is gone", 0.5)
 
 
+async def test_a_transfer_coding_that_is_not_known(server: Running) -> None:
+    """501 (RFC 9112, section 6.1), and the connection closes."""
+    request = head("POST", "/v1/text", "Transfer-Encoding: gzip") + b"x"
+    async with raw(server, request) as client:
+        whole(await client.answer(), 501)
+        assert await client.rest() == b""
+
+
 # Time.
 
 

@@ -369,7 +369,8 @@ async def test_an_expired_log_is_gone(emulator: Emulator) -> None:
             headers = {"Last-Event-ID": seen[1].id or ""} if "stream" in address else {}
             answer = await it.request(method, address, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (410, "generation_expired")
-        await until(lambda: logs._sweep() or not logs._held, "the generation is forgotten")
+        held = logs._generations._held
+        await until(lambda: logs._sweep() or not held, "the generation is forgotten")
         assert (await it.get(path)).status_code == 404
 
 

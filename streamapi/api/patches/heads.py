@@ -17,6 +17,7 @@ FAULTS = {
     400: "This is not a request of HTTP/1.1.",
     408: "The head of the request did not arrive in time.",
     431: "The request line and the headers are too large.",
+    501: "The only transfer coding that this server takes is chunked.",
     505: "This server speaks HTTP/1.1 only.",
 }
 """What is wrong with a head, by the status that says so. h11's own words may quote the head."""
