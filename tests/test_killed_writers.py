@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -179,16 +179,23 @@ async def one_kill(rig: Rig, survivor: str) -> int:
             readers.create_task(read(address.url, logs[name]))
         if JAVASCRIPT:
             readers.create_task(by_javascript(address.url, logs))
-        await until(lambda: all(len(it) > 3 for it in logs.values()), "all receive", GIVE_UP)
+        await until_all(logs, lambda seen: len(seen) > 3)
         await asyncio.sleep(random.uniform(0, 0.5))  # the random moment
         address.target = survivor
         writer.kill()
-        await until(
-            lambda: all(it[-1][0] in ENDINGS for it in logs.values()), "all have an end", GIVE_UP
-        )
+        await until_all(logs, lambda seen: seen[-1][0] in ENDINGS)
     for name, seen in logs.items():
         one_ending(name, seen)
     return len(logs)
+
+
+async def until_all(logs: dict[str, Seen], true: Callable[[Seen], bool]) -> None:
+    """Wait until something is true of each reader's events; say how far each has come if not."""
+    try:
+        await until(lambda: all(map(true, logs.values())), "all have come on", GIVE_UP)
+    except AssertionError:
+        far = {name: (len(seen), seen[-1][0] if seen else "") for name, seen in logs.items()}
+        raise AssertionError(f"waited in vain for some of {far}") from None
 
 
 def one_ending(name: str, seen: Seen) -> None:
