@@ -104,7 +104,7 @@ system:
 	fi; \
 	[ -z "$$packages" ] || $(call lacking,$$(echo $$packages),the tests that need it are NOT run)
 
-.PHONY: torture fuzz bench bench-all fairness floods profile
+.PHONY: torture fuzz bench bench-all fairness fallback floods profile
 
 torture: $(VENV)/.installed ## kill processes and cut connections, as often as was promised (20 minutes)
 	@TORTURE=1 $(BIN)/pytest -q -s tests/test_survival.py tests/test_killed_writers.py
@@ -122,6 +122,9 @@ bench-all: $(VENV)/.installed ## the same with all peers (35 minutes)
 
 fairness: $(VENV)/.installed ## measure what one busy caller costs another
 	@$(BIN)/python -m bench.fairness
+
+fallback: $(VENV)/.installed ## measure what a model that cannot answer costs its chain (2 minutes)
+	@$(BIN)/python -m bench.fallback
 
 floods: $(VENV)/.installed ## measure what floods of one client cost the others (3 minutes)
 	@$(BIN)/python -m bench.floods $(ARGS)
