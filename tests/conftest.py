@@ -41,9 +41,9 @@ QUICK = {
     "tokens_per_day": 0,
     "max_streams": 0,
     "retry_backoff": 0.005,
-    "attempt_timeout": 0.6,
-    "first_content_timeout": 2.0,
-    "idle_timeout": 0.6,
+    "attempt_timeout": 3.0,
+    "first_content_timeout": 10.0,
+    "idle_timeout": 3.0,
     "disconnect_grace": 0.2,
     "log_level": "error",
 }
