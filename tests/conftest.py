@@ -7,6 +7,7 @@ emulator. Nothing is mocked.
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import msgspec
 import pytest
 import redis as sync_redis
 from hypercorn.asyncio import serve
+from quart import Quart, Response, has_request_context, request, websocket
 
 from streamapi.access.new_key import NewKey
 from streamapi.api.patches.connections import EXTENSION, ConnectionBounds
@@ -92,6 +94,7 @@ async def running(emulator: Emulator, **settings: Any) -> AsyncIterator[Running]
     )
     listener = listen(wanted)
     app = create_app(wanted)
+    undocumented = note_undocumented(app)
     stop = asyncio.Event()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = hypercorn_config(wanted, listener)
@@ -102,6 +105,41 @@ async def running(emulator: Emulator, **settings: Any) -> AsyncIterator[Running]
     finally:
         stop.set()
         await task
+    assert not undocumented, "a situation of `documents/failures.py` is missing for these"
+
+
+_documented: dict[frozenset[str], dict[str, Any]] = {}
+
+
+def note_undocumented(app: Quart) -> set[tuple[str, str, int]]:
+    """A set to which every answer of the app is added whose status /openapi.json does not have."""
+    found: set[tuple[str, str, int]] = set()
+
+    async def note(response: Response) -> Response:
+        asked = request if has_request_context() else websocket
+        path = re.sub(
+            r"<(?:[^:>]*:)?(\w+)>", r"{\1}", asked.url_rule.rule if asked.url_rule else asked.path
+        )
+        operation = _paths(app).get(path, {}).get(asked.method.lower())
+        if operation is not None and str(response.status_code) not in operation["responses"]:
+            found.add((asked.method, path, response.status_code))
+        return response
+
+    async def note_refusal(response: Response | None) -> Response | None:
+        return None if response is None else await note(response)
+
+    app.after_request(note)
+    app.after_websocket(note_refusal)  # type: ignore[type-var]  # None is an accepted socket
+    return found
+
+
+def _paths(app: Quart) -> dict[str, Any]:
+    """The paths of the app's document. Those of apps with the same routes are the same."""
+    routes = frozenset(rule.rule for rule in app.url_map.iter_rules())
+    if routes not in _documented:
+        documentation = app.extensions["QUART_SCHEMA"]
+        _documented[routes] = documentation.openapi_provider.schema()["paths"]
+    return _documented[routes]
 
 
 def scaled(factor: float) -> dict[str, float]:

@@ -99,6 +99,7 @@ UNLIMITED = {
     "asyncapi_json",  # the rest are files, or as good as files: they start nothing
     "docs",
     "openapi",
+    "openapi_3_1",
     "pages.error_page",
     "pages.index",
     "pages.static",

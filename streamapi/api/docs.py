@@ -1,4 +1,5 @@
-"""The documentation: `/openapi.json`, `/asyncapi.json`, and `/docs` to read them.
+"""The documentation: `/openapi.json` (3.2), `/openapi-3.1.json` for programs that know no later
+version, `/asyncapi.json`, and `/docs` to read them.
 
 The page is Scalar's, and its script comes from an installed wheel, so nothing is loaded from
 elsewhere. Scalar styles itself by `style` elements, so the page allows those; scripts come from
@@ -13,7 +14,7 @@ from quart import Quart, Response, request
 from quart_rate_limiter import rate_exempt
 from quart_schema import QuartSchema, hide
 
-from streamapi.api.documents import asyncapi, openapi
+from streamapi.api.documents import asyncapi, openapi, streams
 from streamapi.api.services import Services
 from streamapi.api.who import open_to_all
 from streamapi.generation.event import encode
@@ -29,7 +30,7 @@ REVALIDATE = "no-cache"
 START = """\
 // Scalar's defaults ask its makers for fonts, a proxy and a word on usage: none of that here.
 Scalar.createApiReference('#reference', {
-  url: '/openapi.json',
+  url: '/openapi-3.1.json',
   telemetry: false,
   withDefaultFonts: false,
   showDeveloperTools: 'never',
@@ -91,7 +92,7 @@ class Documentation(QuartSchema):
 
 def register(app: Quart, parts: Services) -> None:
     """Serve the documentation."""
-    Documentation(
+    documentation = Documentation(
         app,
         redoc_ui_path=None,
         scalar_ui_path=None,
@@ -100,7 +101,15 @@ def register(app: Quart, parts: Services) -> None:
         tags=openapi.tags(parts),
         openapi_provider_class=openapi.Provider,
     )
+    older = cache(lambda: encode(streams.as_3_1(documentation.openapi_provider.schema())))
     events = cache(lambda: encode(asyncapi.document(parts.tasks)))
+
+    @app.get("/openapi-3.1.json")
+    @hide
+    @rate_exempt
+    @open_to_all
+    async def openapi_3_1() -> Response:
+        return await _document(older(), "application/json")
 
     @app.get("/asyncapi.json")
     @hide

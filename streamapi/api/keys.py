@@ -9,7 +9,7 @@ from streamapi.access.new_key import Limits, NewKey
 from streamapi.api.body import read_object, validate
 from streamapi.api.services import services
 from streamapi.api.who import needs
-from streamapi.errors import NotFound
+from streamapi.errors import FieldError, InvalidRequest, NotFound
 from streamapi.generation.event import encode
 from streamapi.generation.generations import rfc3339
 
@@ -41,7 +41,10 @@ async def create() -> Response:
 async def list_keys() -> Response:
     """What is known of each key, the newest first, a hundred at once; the keys themselves are
     not known. `before` names the last key of the page before."""
-    found = await _entrance().register.newest(PAGE + 1, request.args.get("before"))
+    before = request.args.get("before")
+    if before is not None and not before.startswith("key_"):
+        raise InvalidRequest.of(FieldError("must be the id of a key, such as key_...", "/before"))
+    found = await _entrance().register.newest(PAGE + 1, before)
     shown = [_shown(key) for key in found[:PAGE]]
     return _json({"data": shown, "has_more": len(found) > PAGE})
 

@@ -14,19 +14,23 @@ import pytest
 from pydantic import BaseModel
 from quart_rate_limiter import QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE
 
-from streamapi.api.documents import asyncapi, failures, parts, shapes
+from streamapi.access import keys
+from streamapi.api.documents import asyncapi, failures, shapes, streams
 from streamapi.api.documents.schemas import Schemas
+from streamapi.api.patches.heads import FAULTS
 from streamapi.app import create_app
+from streamapi.emulator import Emulator
 from streamapi.errors import every_error
 from streamapi.generation.event import EVENTS
 from streamapi.settings import Settings
 from streamapi.tasks import every_task
 from streamapi.tasks.task import Task, TaskRequest
 from streamapi.tasks.text import TASK as TEXT
-from tests.conftest import QUICK, Running
+from tests.api.wire import http, parse
+from tests.conftest import QUICK, Running, bearer, running
 
 TASKS = every_task()
-NOT_DESCRIBED = {"/static/<path:name>", "/", "/openapi.json", "/asyncapi.json"}
+NOT_DESCRIBED = {"/static/<path:name>", "/", "/openapi.json", "/openapi-3.1.json", "/asyncapi.json"}
 NOT_DESCRIBED |= {"/docs", "/docs/scalar.js", "/docs/start.js"}
 """The documents do not describe themselves, nor what belongs to the demo page."""
 
@@ -78,8 +82,8 @@ def checked(value: Any, kind: type) -> None:
     msgspec.convert(value, kind, dec_hook=lambda model, found: model.model_validate(found))
 
 
-async def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
-    assert document["openapi"] == "3.1.0"
+async def test_the_document_is_openapi_3_2(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.2.0"
     assert document["info"]["title"]
     assert document["info"]["version"]
     ids, tags = [], {tag["name"] for tag in document["tags"]}
@@ -94,7 +98,7 @@ async def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
             assert re.fullmatch(r"[1-5]\d\d", status), (path, status)
             assert response["description"]
             for media in response.get("content", {}).values():
-                assert "schema" in media
+                assert ("schema" in media) != ("itemSchema" in media)
     assert len(ids) == len(set(ids))
 
 
@@ -148,6 +152,7 @@ async def test_limited_routes_say_so(document: dict[str, Any]) -> None:
         view = application.view_functions[rule.endpoint]
         exempt = getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False) or rule.websocket
         exempt = exempt and not getattr(view, "only_resumes", False)  # replays have a limit
+        exempt = exempt and getattr(view, "open_to_all", False)  # guesses of keys have one
         item = document["paths"][re.sub(r"<(?:[^:>]*:)?(\w+)>", r"{\1}", rule.rule)]
         for method in {m.lower() for m in rule.methods or ()} & set(item):
             assert ("429" in item[method]["responses"]) != exempt, rule.rule
@@ -204,26 +209,102 @@ async def test_202_is_as_described(client: httpx.AsyncClient) -> None:
     }
 
 
+def streams_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The method and path of each stream, and how its body is described."""
+    for method, path, operation in operations(document):
+        content = operation["responses"].get("200", {}).get("content", {})
+        if streams.MEDIA_TYPE in content:
+            yield method, path, content[streams.MEDIA_TYPE]
+
+
 async def test_every_event_of_a_stream_is_described(document: dict[str, Any]) -> None:
-    """A stream's events, and those of a socket, are those of `event.py`."""
+    """A stream's events, and those of a socket, are those of `event.py`; `GET` has pings too."""
+    for method, path, media in streams_of(document):
+        items = media["itemSchema"]["oneOf"]
+        pings = ["ping"] if method == "get" else []
+        kinds = [item["properties"]["event"]["const"] for item in items]
+        assert kinds == [kind.type for kind in EVENTS] + pings, path
+
+
+async def test_every_event_is_as_described(
+    client: httpx.AsyncClient, document: dict[str, Any]
+) -> None:
+    """The data of each event of each stream, by the type that its schema is made of."""
+    known = {kind.__name__: kind for kind in (*EVENTS, shapes.StartData)}
+    known |= {kind.__name__: kind for kind in map(Schemas(TASKS).answer_type, TASKS.values())}
+    known["DoneAnswer"] = shapes.DoneAnswer
+    answer = (await client.post("/v1/text", json=TEXT.example)).json()
+    seen = set()
+    for method, path, media in streams_of(document):
+        items = {
+            item["properties"]["event"]["const"]: item["properties"]
+            for item in media["itemSchema"]["oneOf"]
+        }
+        task = TASKS.get(path.split("/")[2], TEXT)
+        asked = {"json": task.example} if method == "post" else {"params": task.example}
+        asked = {} if "{" in path else asked
+        place = path.replace("{generation_id}", answer["id"])
+        body = (await client.request(method, place, **asked)).raise_for_status().content
+        for event in parse(body):
+            properties = items[event.type]
+            assert re.fullmatch(properties["id"]["pattern"], event.id or ""), path
+            name = properties["data"]["contentSchema"]["$ref"].rpartition("/")[2]
+            checked(event.data, known[name])
+            seen.add((method, path, event.type))
+    assert {kind for _, _, kind in seen} >= {"start", "delta", "label", "done"}
+    assert {place[:2] for place in seen} == {place[:2] for place in streams_of(document)}
+
+
+async def test_the_older_document_differs_in_streams_alone(
+    client: httpx.AsyncClient, document: dict[str, Any]
+) -> None:
+    """OpenAPI 3.1 has no `itemSchema`."""
+    older = (await client.get("/openapi-3.1.json")).json()
+    assert older["openapi"] == "3.1.0"
+    assert "itemSchema" not in json.dumps(older)
+    count = 0
+    for _, path, media in streams_of(older):
+        count += 1
+        assert media["schema"]["type"] == "string"
+        assert list(media["x-events"]) == [kind.type for kind in EVENTS], path
+    assert count == len(list(streams_of(document)))
+    assert {**older, "openapi": "", "paths": {}} == {**document, "openapi": "", "paths": {}}
+
+
+async def test_a_head_can_be_refused_anywhere(document: dict[str, Any]) -> None:
+    """A head is read before its path: `malformed_request` has its statuses on every path."""
     for _, path, operation in operations(document):
-        stream = operation["responses"].get("200", {}).get("content", {}).get("text/event-stream")
-        if stream is not None:
-            assert list(stream["x-events"]) == [kind.type for kind in EVENTS], path
+        assert {str(status) for status in FAULTS} <= set(operation["responses"]), path
+
+
+@pytest.mark.parametrize("auth", ["open", "keys"])
+async def test_a_key_is_asked_for_where_the_document_says_so(
+    emulator: Emulator, database_url: str, auth: str
+) -> None:
+    """An open server asks nobody; a socket can show its key in its first message."""
+    async with (
+        running(emulator, auth=auth, database_url=database_url) as server,
+        http(server.url) as client,
+    ):
+        document = (await client.get("/openapi.json")).json()
+    for _, path, operation in operations(document):
+        if "security" in operation:
+            optional = {} in operation["security"]
+            assert optional == (auth == "open" or "x-websocket" in operation), path
 
 
 async def test_the_example_of_a_stream_is_one(client: httpx.AsyncClient) -> None:
     """It has the same lines as a real one, but for the number of deltas."""
     real = (await client.post("/v1/text/stream", json=TEXT.example)).text
     shape = re.compile(r"^(?:event: \w+|retry: \d+|id(?=: gen_)|data)", re.M)
-    kinds = [list(dict.fromkeys(shape.findall(t))) for t in (real, parts.stream_example()["value"])]
+    kinds = [list(dict.fromkeys(shape.findall(t))) for t in (real, streams.example()["value"])]
     assert kinds[0] == kinds[1]
     keys = [
         [
             sorted(json.loads(line))
             for line in re.findall(r"event: (?:start|done)\n.*\ndata: (.*)", t)
         ]
-        for t in (real, parts.stream_example()["value"])
+        for t in (real, streams.example()["value"])
     ]
     assert keys[0] == keys[1]
 
@@ -288,8 +369,41 @@ async def test_sockets_are_described(document: dict[str, Any], events: dict[str,
         }
 
 
+async def test_every_status_of_a_handshake_is_described(
+    emulator: Emulator, database_url: str
+) -> None:
+    """What an address of a WebSocket answers when it does not switch protocols."""
+    settings = {"auth": "keys", "database_url": database_url, "failures_per_minute": 1}
+    async with running(emulator, **settings) as server, http(server.url) as client:
+        document = (await client.get("/openapi.json")).json()
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        upgrade |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        attempts: list[dict[str, str]] = [
+            {},
+            {**upgrade, "Sec-WebSocket-Key": "short"},
+            {**upgrade, "Sec-WebSocket-Version": "12"},
+            {**upgrade, "Origin": "https://elsewhere.example"},
+            {**upgrade, "Authorization": "nonsense"},
+            *({**upgrade, **bearer(keys.make())} for _ in range(2)),
+        ]
+        statuses = [
+            (await client.get("/v1/ws", headers=headers)).status_code for headers in attempts
+        ]
+    assert set(statuses) == {400, 401, 403, 429}
+    assert {str(status) for status in statuses} <= set(
+        document["paths"]["/v1/ws"]["get"]["responses"]
+    )
+
+
 async def test_the_documents_are_built_once(client: httpx.AsyncClient) -> None:
-    for path in ("/openapi.json", "/asyncapi.json", "/docs", "/docs/scalar.js", "/docs/start.js"):
+    for path in (
+        "/openapi.json",
+        "/openapi-3.1.json",
+        "/asyncapi.json",
+        "/docs",
+        "/docs/scalar.js",
+        "/docs/start.js",
+    ):
         first = await client.get(path)
         assert first.status_code == 200
         again = await client.get(path, headers={"If-None-Match": first.headers["ETag"]})

@@ -24,6 +24,7 @@ OPEN = {
     "health.healthz",
     "health.readyz",
     "openapi",
+    "openapi_3_1",
     "pages.error_page",
     "pages.index",
     "pages.static",
@@ -329,6 +330,8 @@ async def test_keys_come_by_pages(guarded: Running, client: httpx.AsyncClient) -
     query = {"before": first["data"][-1]["id"]}
     rest = (await client.get("/v1/keys", params=query, headers=bearer(admin))).json()
     assert (len(rest["data"]), rest["has_more"]) == (6, False)
+    wrong = await client.get("/v1/keys", params={"before": ""}, headers=bearer(admin))
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/before")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ thought of yet has its entries by being there.
 
 from typing import Any
 
-from streamapi.api.documents import parts
+from streamapi.api.documents import parts, streams
 from streamapi.api.documents.operations import Operation
 from streamapi.api.documents.schemas import Schema, Schemas, ref
 from streamapi.api.documents.shapes import Accepted
@@ -16,16 +16,23 @@ from streamapi.tasks.task import Task
 
 def doors(task: Task[Any], schemas: Schemas) -> dict[str, Operation]:
     """The doors of one task, by endpoint."""
-    events = parts.events("The answer as it is written.", schemas.events(task))
-    stream = {"200": events, "204": parts.ended()}
+    posted, got = (
+        {
+            "200": streams.events(
+                "The answer as it is written.", schemas.events(task), pings=pings
+            ),
+            "204": parts.ended(),
+        }
+        for pings in (False, True)
+    )
     return {
         f"{task.name}.respond": _answer(task, schemas),
-        f"{task.name}.stream": _stream(task, schemas, stream),
-        f"{task.name}.event_source": _event_source(task, schemas, stream),
+        f"{task.name}.stream": _stream(task, schemas, posted),
+        f"{task.name}.event_source": _event_source(task, schemas, got),
         f"sockets.{task.name}": Operation(
             f"{task.name}_websocket",
             task.title,
-            (),
+            ("handshake",),
             {"101": parts.switching()},
             (parts.parameter("ticket"),),
             summary=f"{task.title}: WebSocket",

@@ -13,7 +13,8 @@ import msgspec
 
 from streamapi import errors
 from streamapi.api.documents.schemas import Schema, ref
-from streamapi.errors import Problem, StreamapiError
+from streamapi.api.patches.heads import FAULTS
+from streamapi.errors import MalformedRequest, Problem, StreamapiError
 
 SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
     "always": (
@@ -27,7 +28,9 @@ SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
         errors.KeyExpired,
         errors.Forbidden,
         errors.StoreUnavailable,
+        errors.RateLimited,  # many keys that are not good, from one address
     ),
+    "handshake": (errors.InvalidHeader,),
     "counted": (errors.RateLimited,),
     "body": (
         errors.MalformedJson,
@@ -61,9 +64,14 @@ SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
     "named": (errors.NotFound, errors.GenerationExpired),
     "resume": (errors.InvalidHeader, errors.InvalidRequest),
     "found": (errors.NotFound,),
+    "page": (errors.InvalidRequest,),
     "path": (errors.MethodNotAllowed,),
 }
 """`path` errors are for a method that a path does not take."""
+
+HEADS = tuple(status for status in FAULTS if status != MalformedRequest.status)
+"""Statuses beside its own with which `malformed_request` comes, of any path: what is wrong with the
+head of a request is seen before its path is."""
 
 GENERATION = frozenset(SITUATIONS["wait"] + SITUATIONS["whole"])
 """Errors that name the generation that they ended."""
@@ -86,9 +94,13 @@ def catalogue() -> list[dict[str, Any]]:
 
 def examples() -> dict[str, Schema]:
     """One body per error, as `components/examples`."""
-    return {
+    found = {
         kind.code: {"summary": kind.title, "value": _body(kind)} for kind in errors.every_error()
     }
+    for status in HEADS:
+        value = {**_body(MalformedRequest), "status": status, "detail": FAULTS[status]}
+        found[_head_example(status)] = {"summary": MalformedRequest.title, "value": value}
+    return found
 
 
 def responses(situations: Iterable[str], *, counted: bool) -> dict[str, Schema]:
@@ -98,7 +110,24 @@ def responses(situations: Iterable[str], *, counted: bool) -> dict[str, Schema]:
     for kind in errors.every_error():
         if kind in kinds:
             by_status.setdefault(kind.status, []).append(kind)
-    return {str(status): _response(found, counted) for status, found in by_status.items()}
+    heads = {str(status): _head_response(status) for status in HEADS}
+    return heads | {str(status): _response(found, counted) for status, found in by_status.items()}
+
+
+def _head_example(status: int) -> str:
+    return f"{MalformedRequest.code}_{status}"
+
+
+def _head_response(status: int) -> Schema:
+    """The head of a request is refused before anything is counted."""
+    found = _response([MalformedRequest], counted=False)
+    place = {"$ref": f"#/components/examples/{_head_example(status)}"}
+    problem = {"schema": ref(Problem), "examples": {MalformedRequest.code: place}}
+    return {
+        **found,
+        "description": f"{HTTPStatus(status).phrase}: `{MalformedRequest.code}`. {FAULTS[status]}",
+        "content": {"application/problem+json": problem},
+    }
 
 
 def _response(kinds: list[type[StreamapiError]], counted: bool) -> Schema:

@@ -15,7 +15,7 @@ from quart_schema import Info, QuartSchema, Tag
 from quart_schema.openapi import QUART_SCHEMA_HIDDEN_ATTRIBUTE, OpenAPIProvider
 from werkzeug.routing import Rule
 
-from streamapi.api.documents import failures, parts
+from streamapi.api.documents import failures, parts, streams
 from streamapi.api.documents.doors import doors
 from streamapi.api.documents.operations import Operation, resources
 from streamapi.api.documents.schemas import Schema, Schemas
@@ -60,12 +60,13 @@ class Provider(OpenAPIProvider):
         paths, components = super().build_paths(rule)
         view = self._app.view_functions[rule.endpoint]
         exempt = rule.websocket or getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False)
+        needs_key = self._guarded and not rule.websocket  # a socket may show its key later: `auth`
         found = self._operations.get(rule.endpoint)
         for operations in paths.values():
             for operation in operations.values():
                 _summarise(operation, view)
                 if found is not None:
-                    _complete(operation, found, view, counted=not exempt)
+                    _complete(operation, found, view, counted=not exempt, needs_key=needs_key)
                 if rule.websocket:
                     operation["x-websocket"] = True
         return paths, components
@@ -73,17 +74,19 @@ class Provider(OpenAPIProvider):
     def _build(self) -> dict[str, Any]:
         services: Services = self._app.extensions["streamapi"]
         tasks = services.tasks.values()
+        self._guarded = services.entrance is not None  # an open server asks nobody for a key
         schemas = Schemas(services.tasks)
         self._operations = resources(schemas)
         for task in tasks:
             self._operations |= doors(task, schemas)
         document = super().schema()
+        document["openapi"] = "3.2.0"
         document["components"] = {
             "schemas": {**document["components"]["schemas"], **schemas.components},
             "parameters": parts.parameters(),
             "headers": parts.HEADERS,
             "securitySchemes": {"key": parts.KEY},
-            "examples": {"stream": parts.stream_example(), **failures.examples()},
+            "examples": {"stream": streams.example(), **failures.examples()},
         }
         document["x-streamapi-tasks"] = [
             {"name": task.name, "title": task.title, "description": task.description}
@@ -117,7 +120,12 @@ def _summarise(operation: Schema, view: Callable[..., Any]) -> None:
 
 
 def _complete(
-    operation: Schema, found: Operation, view: Callable[..., Any], *, counted: bool
+    operation: Schema,
+    found: Operation,
+    view: Callable[..., Any],
+    *,
+    counted: bool,
+    needs_key: bool,
 ) -> None:
     named = () if "101" in found.answers else ("X-Request-Id",)
     always = (*named, *(parts.COUNTED if counted else ()))
@@ -128,7 +136,7 @@ def _complete(
         for status, answer in found.answers.items()
     }
     if asks:
-        operation["security"] = [{"key": []}]
+        operation["security"] = [{"key": []}] if needs_key else [{}, {"key": []}]
     operation["operationId"] = found.id
     operation["tags"] = [found.tag]
     if found.summary:

@@ -7,7 +7,7 @@ for the rest.
 from dataclasses import dataclass
 
 from streamapi.access.new_key import NewKey
-from streamapi.api.documents import parts
+from streamapi.api.documents import parts, streams
 from streamapi.api.documents.schemas import Schema, Schemas, ref
 from streamapi.api.documents.shapes import (
     Alive,
@@ -43,7 +43,7 @@ def resources(schemas: Schemas) -> dict[str, Operation]:
     any_task = Operation(
         "websocket",
         parts.SOCKETS,
-        (),
+        ("handshake",),
         {"101": parts.switching()},
         (parts.parameter("ticket"),),
         summary="Any task: WebSocket",
@@ -63,13 +63,13 @@ def resources(schemas: Schemas) -> dict[str, Operation]:
 def _generations(schemas: Schemas) -> dict[str, Operation]:
     tag, named = parts.GENERATIONS, ("named",)
     answer = {"200": parts.json("The generation as it stands.", ref(Answer), "Generation-Id")}
-    events = parts.events("The events of the generation.", schemas.events(None))
+    events = streams.events("The events of the generation.", schemas.events(None), pings=True)
     follow = Operation(
         "follow_generation",
         tag,
         ("named", "resume", "counted"),
         {"200": events, "204": parts.ended()},
-        tuple(map(parts.parameter, ("Last-Event-ID", "after", "ticket"))),
+        tuple(map(parts.parameter, ("Last-Event-ID", "after_number", "ticket"))),
     )
     return {
         "generations.get": Operation("get_generation", tag, named, answer),
@@ -90,7 +90,7 @@ def _keys() -> dict[str, Operation]:
     before = (parts.parameter("before"),)
     return {
         "keys.create": Operation("create_key", tag, ("body", "found"), made, body=asked),
-        "keys.list_keys": Operation("list_keys", tag, ("found",), listed, before),
+        "keys.list_keys": Operation("list_keys", tag, ("found", "page"), listed, before),
         "keys.revoke": Operation("revoke_key", tag, ("found",), revoked),
     }
 

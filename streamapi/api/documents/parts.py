@@ -1,32 +1,22 @@
-"""The small parts that the routes' descriptions share: headers, parameters, kinds of responses.
+"""The small parts that the routes' descriptions share: headers, parameters, kinds of responses."""
 
-OpenAPI 3.1 has no word for a stream: its media type gets a description, an example made by the
-code that writes streams, and `x-events`, the schema of each event's data.
-"""
-
-from streamapi.api import sse
 from streamapi.api.ask import IDEMPOTENCY_KEY
 from streamapi.api.documents.schemas import Schema
-from streamapi.generation.event import Delta, Done, Event, Served, Start, Timings, Usage, encode
-from streamapi.generation.log import Entry, Generation
+from streamapi.generation.log import LOST_AT
 
 GENERATIONS, CATALOGUE, SOCKETS = "Generations", "Catalogue", "WebSocket"
 KEYS, SERVICE = "Keys", "Service"
 TEXT: Schema = {"type": "string"}
+NUMBER = f"(0|[1-9][0-9]{{0,8}}|{LOST_AT})"
+EVENT_ID = rf"gen_[A-Za-z0-9_-]{{1,64}}\.{NUMBER}"
+"""An event's number, and its whole id, as a cursor may have them."""
+
 COUNTED = ("RateLimit", "RateLimit-Policy")
 
 SOCKET = (
     "A WebSocket of JSON messages, many generations at once; its messages are described in "
     "[/asyncapi.json](/asyncapi.json). The subprotocol `streamapi.v1` is optional."
 )
-STREAM = (
-    "Each event has its type (`event:`), one line of JSON (`data:`, the schemas are in "
-    "`x-events`) and an id (`id:`, `{generation}.{n}`). `start` comes first; after any `wait` "
-    "comes content (`delta`, `label`); exactly one of `done`, `failed` and `cancelled` comes "
-    "last. A stream without its ending is not over: resume it with the last id, as "
-    "`Last-Event-ID` or `?after=`. Silence is broken by comments, on GET by `event: ping`."
-)
-
 PARAMETERS: dict[str, Schema] = {
     "Idempotency-Key": {
         "in": "header",
@@ -41,12 +31,17 @@ PARAMETERS: dict[str, Schema] = {
     "Last-Event-ID": {
         "in": "header",
         "description": "Resume behind this event; it beats `after`. Starts nothing.",
-        "schema": {"type": "string", "examples": ["gen_3fkQ1b8vJ6mYw0ZtL2xE9A.12"]},
+        "schema": {
+            "type": "string",
+            "pattern": f"^({EVENT_ID})?$",
+            "examples": ["gen_3fkQ1b8vJ6mYw0ZtL2xE9A.12"],
+        },
     },
     "X-Request-Id": {
         "in": "header",
-        "description": "Yours, if you have one; it comes back, and stands in the server's log.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
+        "description": "Yours, if you have one; it comes back, and stands in the server's log. One "
+        "that is not 1 to 128 characters of `[A-Za-z0-9._~-]` is replaced by the server's own.",
+        "schema": {"type": "string", "examples": ["checkout-7f3a"]},
     },
     "before": {
         "in": "query",
@@ -55,9 +50,15 @@ PARAMETERS: dict[str, Schema] = {
     },
     "after": {
         "in": "query",
-        "description": "Resume behind this event, as `Last-Event-ID` does: an event's id; on a "
-        "generation's own address its number will do. Starts nothing.",
-        "schema": TEXT,
+        "description": "Resume behind this event, as `Last-Event-ID` does: an event's id. Starts "
+        "nothing.",
+        "schema": {"type": "string", "pattern": f"^{EVENT_ID}$"},
+    },
+    "after_number": {
+        "in": "query",
+        "description": "Resume behind this event, as `Last-Event-ID` does: an event's id, or its "
+        "number. Starts nothing.",
+        "schema": {"type": "string", "pattern": f"^({EVENT_ID}|{NUMBER})$"},
     },
     "ticket": {
         "in": "query",
@@ -109,7 +110,9 @@ HEADERS: dict[str, Schema] = {
 
 def parameters() -> dict[str, Schema]:
     """`components/parameters`."""
-    return {name: {"name": name, **rest} for name, rest in PARAMETERS.items()}
+    found = {name: {"name": name, **rest} for name, rest in PARAMETERS.items()}
+    found["after_number"]["name"] = "after"
+    return found
 
 
 def parameter(name: str) -> Schema:
@@ -128,20 +131,6 @@ def json(description: str, schema: Schema, *names: str) -> Schema:
     return {"description": description, "headers": headers(*names), "content": content}
 
 
-def events(description: str, kinds: dict[str, Schema]) -> Schema:
-    """An event stream."""
-    media = {
-        "schema": {"type": "string", "description": STREAM},
-        "examples": {"stream": {"$ref": "#/components/examples/stream"}},
-        "x-events": kinds,
-    }
-    return {
-        "description": f"{description} {STREAM}",
-        "headers": headers("Generation-Id"),
-        "content": {"text/event-stream": media},
-    }
-
-
 def ended() -> Schema:
     """What stops an `EventSource`."""
     description = "The event that was named is the ending: there is no more, and no reconnecting."
@@ -151,37 +140,6 @@ def ended() -> Schema:
 def switching() -> Schema:
     """The handshake of a WebSocket."""
     return {"description": "Switching protocols: speak WebSocket (RFC 6455)."}
-
-
-def stream_example() -> Schema:
-    """A stream of the text task, as the server writes it."""
-    generation = Generation(
-        id="gen_3fkQ1b8vJ6mYw0ZtL2xE9A",
-        log="",
-        owner="",
-        task="text",
-        model="gemini-3.8-flash",
-        created=1_795_428_000.0,
-    )
-    written: list[Event] = [
-        Start("text", generation.created),
-        Delta("Sunlight bends ", "text"),
-        Delta("in every drop.", "text"),
-        Done(
-            {"text": "Sunlight bends in every drop."},
-            Usage(9, 7, 0),
-            "stop",
-            Served("gemini-3.8-flash"),
-            Timings(0, 310, 420),
-            generation.created,
-        ),
-    ]
-    entries = [
-        Entry(n, event, encode(event) if isinstance(event, Delta) else b"")
-        for n, event in enumerate(written, 1)
-    ]
-    text = sse.RETRY + sse.frames(generation, entries, "")
-    return {"summary": "A short answer of the text task", "value": text.decode()}
 
 
 def as_text(schema: Schema) -> Schema | None:
