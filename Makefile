@@ -55,6 +55,8 @@ test-client: ## the JavaScript client's own tests, with Node 20 or newer
 lock: $(VENV)/.installed ## pin the dependencies of pyproject.toml again, with hashes
 	$(COMPILE) --upgrade --output-file requirements.lock
 	$(COMPILE) --group dev --constraint requirements.lock --upgrade --output-file requirements-dev.lock
+	$(COMPILE:pyproject.toml=tests/conformance/requirements.in) --upgrade \
+		--output-file tests/conformance/requirements.txt
 
 openapi: $(VENV)/.runtime ## print the OpenAPI document
 	@$(BIN)/python -m streamapi openapi
@@ -104,7 +106,20 @@ system:
 	fi; \
 	[ -z "$$packages" ] || $(call lacking,$$(echo $$packages),the tests that need it are NOT run)
 
-.PHONY: torture fuzz bench bench-all fairness fallback floods profile
+.PHONY: conformance torture fuzz bench bench-all fairness fallback floods profile
+
+CONFORMANCE := $(VENV)-conformance
+conformance: $(VENV)/.installed $(CONFORMANCE)/.installed ## hold a server to its /openapi.json, with schemathesis (2 minutes)
+	@$(BIN)/python -m tests.conformance.run $(CONFORMANCE)/bin/schemathesis
+
+# An environment of its own: what schemathesis needs is no part of the project's lock.
+$(CONFORMANCE)/.installed: tests/conformance/requirements.txt | $(BIN)/python
+	@echo 'installing schemathesis into $(CONFORMANCE)'
+	@$(BIN)/python -m venv --without-pip $(CONFORMANCE)
+	@echo '*' >$(CONFORMANCE)/.gitignore
+	@$(BIN)/python -m pip --python $(CONFORMANCE)/bin/python --disable-pip-version-check \
+		install --quiet --require-hashes -r tests/conformance/requirements.txt
+	@touch $@
 
 torture: $(VENV)/.installed ## kill processes and cut connections, as often as was promised (20 minutes)
 	@TORTURE=1 $(BIN)/pytest -q -s tests/test_survival.py tests/test_killed_writers.py
