@@ -309,6 +309,17 @@ async def test_the_example_of_a_stream_is_one(client: httpx.AsyncClient) -> None
     assert keys[0] == keys[1]
 
 
+async def test_the_examples_of_parameters_make_a_request(
+    client: httpx.AsyncClient, document: dict[str, Any]
+) -> None:
+    for task in TASKS:
+        path = f"/v1/{task}/stream"
+        taken = document["paths"][path]["get"]["parameters"]
+        examples = {p["name"]: p["example"] for p in taken if "example" in p}
+        answer = await client.get(path, params=examples)
+        assert "event: done" in answer.text, path
+
+
 async def test_parameters_are_the_fields_that_text_can_carry(document: dict[str, Any]) -> None:
     found = {}
     for task in TASKS:

@@ -105,8 +105,16 @@ def _query(task: Task[Any], schemas: Schemas) -> list[Schema]:
         said = None if name in NOT_BY_GET else parts.as_text(schema)
         if said is not None:
             words = {"description": said.pop("description")} if "description" in said else {}
+            shown = {"example": task.example[name]} if name in task.example else {}
             required = name in asked.get("required", [])
             found.append(
-                {"name": name, "in": "query", "required": required, **words, "schema": said}
+                {
+                    "name": name,
+                    "in": "query",
+                    "required": required,
+                    **words,
+                    **shown,
+                    "schema": said,
+                }
             )
     return found
