@@ -108,15 +108,15 @@ class Generations:
             if own.opened and earlier.id != mine.id:
                 await self._logs.forget(mine)
             return earlier
-        self._produce(caller, ask, mine, toll)
+        producer = self._produce(caller, ask, mine, toll)
         try:
             await own.hold()  # the model is asked while others are told
         except BaseException:
-            self._let_go(mine)
+            producer.stop("disconnect")  # its log may have no hold yet that could be let go of
             raise
         return mine
 
-    def _produce(self, caller: Caller, ask: Ask, mine: Generation, toll: Toll) -> None:
+    def _produce(self, caller: Caller, ask: Ask, mine: Generation, toll: Toll) -> Producer:
         ended = partial(self._settle, toll, ask.task)
         producer = Producer(
             self._logs, mine.log, ask, self._patience, self._turns, self.circuits, ended
@@ -124,6 +124,7 @@ class Generations:
         task = producer.start()
         self._producing[task] = Running(producer, mine, caller.key)
         task.add_done_callback(self._producing.pop)
+        return producer
 
     def _settle(self, toll: Toll, task: str, ending: Ending) -> None:
         toll.settle(ending)

@@ -16,6 +16,7 @@ from streamapi.errors import (
     UpstreamUnavailable,
 )
 from streamapi.generation.ask import Ask, Caller
+from streamapi.generation.chain import Patience
 from streamapi.generation.event import Cancelled, Done, Event, Failed
 from streamapi.generation.generations import Generations
 from streamapi.generation.log import Generation
@@ -316,6 +317,21 @@ async def test_a_refused_request_leaves_no_log() -> None:
             await held.start(ME, keyed(quick(), digest="other"))
     assert await held.start(ME, ask(quick()))
     assert await held.start(ME, keyed(quick())) == generation
+
+
+async def test_a_log_that_cannot_be_held_is_not_written() -> None:
+    """The caller never learns of it, so nobody could read it or let go of it."""
+
+    class Unheld(MemoryLogs):
+        async def hold(self, generation: Generation) -> None:
+            raise Overloaded("There is no room.")
+
+    patient = Patience(attempt=60.0, idle=60.0)
+    held, model = Generations(Unheld(), patient, GRACE), Scripted([*say("a"), Pause()])
+    with pytest.raises(Overloaded):
+        await held.start(ME, ask(model, cache="off"))
+    await until(lambda: not held.running, "nothing is written")
+    assert not model.open
 
 
 async def test_owners_do_not_share_keys() -> None:
