@@ -72,27 +72,34 @@ class Asking:
         """The attempt that came to its first content, of whichever model did."""
         left = list(self._ask.models)
         failures: list[StreamapiError] = []
-        while left:
+        end = self._began + self._patience.first_content
+        # A model that wrote may have outlived the budget: in no time the next one could only fail.
+        while left and (not failures or time.monotonic() < end):
             circuits = [self._circuits.of(model.name) for model in left]
             index = next_of(circuits, time.monotonic())
             model, circuit = left.pop(index), circuits.pop(index)
             try:
-                return await self._ask_model(model, circuit, circuits, bool(failures))
+                return await self._ask_model(model, circuit, circuits, end, bool(failures))
             except PASSED_ON as error:
                 failures.append(error)
         raise failure_of(failures)
 
     async def _ask_model(
-        self, model: Model, circuit: Circuit, others: Sequence[Circuit], instead: bool
+        self,
+        model: Model,
+        circuit: Circuit,
+        others: Sequence[Circuit],
+        end: float,
+        instead: bool,
     ) -> Attempt:
-        """Ask one model, on the terms that the `others` behind it leave. `instead` of one that
-        failed, which the readers are told. Its circuit learns of one outcome, however it ends."""
+        """Ask one model, on the terms that the `others` behind it leave of a budget that has its
+        `end`. `instead` of one that failed, which the readers are told. Its circuit learns of one
+        outcome, however it ends."""
         now = time.monotonic()
         trial = circuit.begin(now)
         try:
             if instead:
                 await self._write([Wait("fallback", 1, 0.0, model.name)])
-            end = self._began + self._patience.first_content
             attempt = await self._try(model, terms(self._patience, now, end, others))
         except BaseException as error:
             wait = error.asked_wait if isinstance(error, StreamapiError) else None

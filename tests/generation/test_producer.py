@@ -611,6 +611,20 @@ async def test_a_model_that_wrote_and_fell_silent_is_asked_again(sign: str) -> N
 
 
 @pytest.mark.parametrize("sign", SIGNS)
+async def test_behind_the_budget_no_other_model_is_asked(sign: str) -> None:
+    """A model that wrote may outlive the budget of the first content. The next one would have no
+    time, and its circuit would take it for a failure."""
+    patience = msgspec.structs.replace(QUICK, attempt=0.02, first_content=0.05, idle=0.1)
+    circuits = Circuits(CircuitBounds(in_a_row=1))
+    second = Scripted([*say("a"), END], name="second")
+    first = Scripted([SIGNS[sign], Pause()], name="first")
+    produced = Produced(first, second, patience=patience, parser=Silent, circuits=circuits)
+    assert await (await produced.begin()).code() == "upstream_timeout"
+    assert second.requests == 0
+    assert circuits.of("second").until is None
+
+
+@pytest.mark.parametrize("sign", SIGNS)
 async def test_a_model_that_never_comes_to_anything_ends_at_the_total(sign: str) -> None:
     """A model that thinks for ever is stopped where every answer is."""
     patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, total=0.3)
