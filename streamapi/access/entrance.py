@@ -38,5 +38,6 @@ class Entrance(NamedTuple):
         """End."""
         try:
             await self.vigil.aclose()
+            await self.keyring.aclose()
         finally:
             await self.database.aclose()

@@ -91,6 +91,12 @@ class Keyring:
         """Whether this was a key when it was last looked up: who shows it does not guess."""
         return keys.digest(shown) in self._known
 
+    async def aclose(self) -> None:
+        """Wait for the look-ups under way, also those that everybody has left: a database that is
+        closed beneath one leaves its connection open."""
+        if self._asking:
+            await asyncio.wait(self._asking.values())
+
     @property
     def trusted(self) -> set[str]:
         """The keys that it takes for good without asking the database."""

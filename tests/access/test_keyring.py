@@ -1,6 +1,7 @@
 """The keyring: who is asked when, what is remembered, and what holds while the database is away."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -72,6 +73,22 @@ async def test_many_who_show_one_key_ask_once(ring: Keyring, records: Records) -
     results = await asyncio.gather(*asks, return_exceptions=True)
     assert sum(isinstance(result, BaseException) for result in results) == 1
     assert records.asked == 1
+
+
+async def test_a_look_up_that_everybody_left_ends_before_the_database(
+    records: Records, ring: Keyring
+) -> None:
+    """A client that leaves in the moment of its key's look-up leaves no connection open."""
+    threads = set(threading.enumerate())
+    shown, _ = await records.make()
+    await records.aclose()  # so that the look-up connects
+    asking = asyncio.create_task(ring.caller(shown))
+    await until(lambda: ring._asking, "the look-up is under way")
+    asking.cancel()
+    await asyncio.wait({asking})
+    await ring.aclose()
+    await records.aclose()
+    await until(lambda: set(threading.enumerate()) <= threads, "no connection is left")
 
 
 async def test_what_was_never_a_key_is_not_looked_up(ring: Keyring, records: Records) -> None:
