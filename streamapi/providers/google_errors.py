@@ -42,7 +42,7 @@ def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiEr
     reason = _reason(code, error)
     if code == 404:
         return ModelGone("The provider does not know this model.", reason=reason)
-    if code in (401, 403) or (code == 400 and "API_KEY_INVALID" in str(error)):
+    if code in (401, 403) or (code == 400 and _wrong_key(error)):
         reason += ": the provider refused our access. Check GOOGLE_API_KEY"
         return AccessRefused("The provider refused this server's access to it.", reason=reason)
     if code == 400 and "exceeds the maximum number of tokens" in message:
@@ -61,6 +61,15 @@ def _reason(code: int, error: Any) -> str:
     status = error.get("status") if isinstance(error, dict) else None
     named = isinstance(status, str) and STATUSES.fullmatch(status)
     return f"status {code} {status}" if named else f"status {code}"
+
+
+def _wrong_key(error: Any) -> bool:
+    """Whether Google does not know our key, by the details (google.rpc.ErrorInfo): the message
+    may quote a prompt, and whoever wrote that must not be able to make the model seem closed."""
+    details = error.get("details") if isinstance(error, dict) else None
+    return isinstance(details, list) and any(
+        isinstance(detail, dict) and detail.get("reason") == "API_KEY_INVALID" for detail in details
+    )
 
 
 def asked_wait(error: Any, headers: Mapping[str, str]) -> float | None:

@@ -54,6 +54,16 @@ def test_a_status_has_its_error(status: int, message: str, kind: type[StreamapiE
     assert type(from_status(status, body(message), {})) is kind
 
 
+def test_a_wrong_key_is_told_by_its_reason_only() -> None:
+    """Which refuses access to all, and opens the model's circuit. A message may quote a prompt:
+    whoever writes it must not be able to do that."""
+    quoting = body("The text 'API_KEY_INVALID' is not allowed.", retry_info("1s"))
+    assert type(from_status(400, quoting, {})) is UpstreamRejected
+    wrong = body("m", {"@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                       "reason": "API_KEY_INVALID"})  # fmt: skip
+    assert type(from_status(400, wrong, {})) is AccessRefused
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
 @pytest.mark.parametrize(
     "told", [None, [], "", "<html>", 3, {}, {"error": None}, {"error": "no"}, {"error": []}, [{}]]
