@@ -51,6 +51,9 @@ QUICK = {
 }
 """Settings under which no time-out makes a test slow, and no limit stops it."""
 
+PATIENT = {"attempt_timeout": 20.0, "first_content_timeout": 45.0, "idle_timeout": 30.0}
+"""The defaults, for a test in which no time-out may end what the machine is only slow at."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:

@@ -138,8 +138,8 @@ async def test_a_second_interrupt_does_not_wait(redis: str) -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(parent.wait(), 0.5)
             parent.send_signal(signal.SIGINT)
-            assert await asyncio.wait_for(parent.wait(), 1) == 130
-        await gone(children, 0.1)
+            assert await asyncio.wait_for(parent.wait(), 10) == 130  # of the 60 of the drain
+        await gone(children, 5)
 
 
 async def test_children_do_not_outlive_their_parent(redis: str) -> None:

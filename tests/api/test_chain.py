@@ -117,8 +117,9 @@ async def test_sixty_requests_beside_a_model_that_hangs(emulator: Emulator) -> N
 
 async def test_fifty_requests_send_one_probe(emulator: Emulator) -> None:
     """Behind the cool-down one of fifty asks the model that failed; when it answers again, the
-    next one goes to it."""
-    async with at_defaults(emulator, 10, fallback_models=SECOND) as server:
+    next one goes to it. The probe hangs for longer than the others need on a busy machine."""
+    slow = {"attempt_timeout": 6.0, "first_content_timeout": 15.0}
+    async with at_defaults(emulator, 10, fallback_models=SECOND, **slow) as server:
         circuit = server.parts.generations.circuits.of(FIRST)
         for _ in range(5):
             await by_json(server, failing("503"), model=FIRST)

@@ -4,6 +4,7 @@ One table says what a fault becomes and how many requests it costs; the emulator
 fault, counts them. `RETRY_ATTEMPTS` is 3 here.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -77,8 +78,12 @@ async def through(door: str, server: Running, prompt: str, **more: Any) -> Answe
 
 @pytest.fixture(scope="module")
 async def hasty(emulator: Emulator) -> AsyncIterator[Running]:
-    """A server that does not wait long for a model that hangs, so that tests do not either."""
+    """A server that does not wait long for a model that hangs, so that tests do not either. The
+    first request of a server waits for LangChain, which can take longer than an attempt may."""
     async with running(emulator, attempt_timeout=0.12, idle_timeout=0.12, ping_interval=0.1) as it:
+        async with asyncio.timeout(20):
+            while (await through("json", it, unique("[[words:3]]"))).status != 200:
+                pass
         yield it
 
 

@@ -12,7 +12,7 @@ from streamapi.api import limits
 from streamapi.emulator import Emulator
 from streamapi.generation.ask import Allowance, Caller
 from tests.api.wire import calls, follow, hear, http, parse, say, unique
-from tests.conftest import Running, running
+from tests.conftest import PATIENT, Running, running
 
 SHORT = "[[words:3]]"
 
@@ -81,7 +81,10 @@ async def test_retry_after_works(emulator: Emulator) -> None:
 async def test_of_sixty_at_once_exactly_the_limit_passes(emulator: Emulator) -> None:
     """Twenty of sixty concurrent requests pass, and twenty reach the model."""
     prompt = unique(SHORT)
-    async with running(emulator, rate_limit="20/hour") as server, http(server.url) as client:
+    async with (
+        running(emulator, rate_limit="20/hour", **PATIENT) as server,
+        http(server.url) as client,
+    ):
         answers = await asyncio.gather(
             *(client.post("/v1/text/stream", json={"prompt": prompt}) for _ in range(60))
         )

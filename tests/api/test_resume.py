@@ -14,7 +14,7 @@ import pytest
 
 from streamapi.emulator import Emulator
 from tests.api.wire import Event, by_get, calls, http, left, parse, unique
-from tests.conftest import Running, running, until
+from tests.conftest import PATIENT, Running, running, until
 
 SHORT = "[[words:12]] [[chunk:24]]"
 
@@ -403,13 +403,16 @@ async def test_a_silent_stream_is_open_at_once(server: Running, client: httpx.As
     await client.delete(path)
 
 
-async def test_two_read_one_generation(server: Running, client: httpx.AsyncClient) -> None:
+async def test_two_read_one_generation(emulator: Emulator) -> None:
     """Any number of readers see the same, from wherever they begin."""
-    started = await client.post(
-        "/v1/text", json={"prompt": unique(SLOW)}, headers={"Prefer": "respond-async"}
-    )
-    path = f"/v1/generations/{started.json()['id']}/events"
-    answers = await asyncio.gather(*(client.get(path, params={"after": n}) for n in (0, 0, 2, 5)))
+    async with running(emulator, **PATIENT) as server, http(server.url) as client:
+        started = await client.post(
+            "/v1/text", json={"prompt": unique(SLOW)}, headers={"Prefer": "respond-async"}
+        )
+        path = f"/v1/generations/{started.json()['id']}/events"
+        answers = await asyncio.gather(
+            *(client.get(path, params={"after": n}) for n in (0, 0, 2, 5))
+        )
     all_of, again, *later = [parse(answer.content) for answer in answers]
     whole(all_of)
     assert again == all_of

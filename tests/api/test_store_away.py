@@ -16,10 +16,10 @@ import pytest
 from streamapi.emulator import Emulator
 from tests import sse
 from tests.api.wire import http, unique
-from tests.conftest import RedisServer, Running, bearer, running, until
+from tests.conftest import PATIENT, RedisServer, Running, bearer, running, until
 from tests.generation.test_redis_away import HARMS, Harm, _loading, harm, server  # noqa: F401
 
-SOON = 0.3 + 0.5  # what a request may lose, and what a busy machine may add
+SOON = 0.3 + 1.2  # what a request may lose, and what a busy machine may add
 HEALED = 5.0
 
 
@@ -32,12 +32,15 @@ async def a_stream_and_its_client(
     seen: list[sse.Seen] = []
 
     async def follow(client: httpx.AsyncClient) -> None:
-        body = {"prompt": unique("[[words:300]] [[pace:0.01]]")}
+        body = {"prompt": unique("[[words:400]] [[pace:0.01]]")}
         async with client.stream("POST", "/v1/text/stream", json=body) as response:
             async for event in sse.events(response):
                 seen.append(event)
 
-    async with running(emulator, redis_url=store.url) as here, http(here.url) as client:
+    async with (
+        running(emulator, redis_url=store.url, **PATIENT) as here,
+        http(here.url) as client,
+    ):
         following = asyncio.create_task(follow(client))
         await until(lambda: len(seen) > 2, "the stream has begun")
         yield client, seen, here

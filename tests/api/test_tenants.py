@@ -12,7 +12,7 @@ import websockets
 
 from streamapi.emulator import Emulator
 from tests.api.wire import follow, hear, http, parse, say, unique
-from tests.conftest import RedisServer, Running, bearer, running
+from tests.conftest import PATIENT, RedisServer, Running, bearer, running
 
 NEVER = "gen_" + "0" * 22
 
@@ -20,7 +20,7 @@ NEVER = "gen_" + "0" * 22
 @pytest.fixture(params=["memory", "redis"])
 async def walled(request: pytest.FixtureRequest, emulator: Emulator, database_url: str) -> Any:
     """A server with keys, whose logs are in memory or in a Redis."""
-    more = {}
+    more: dict[str, Any] = dict(PATIENT)  # what hangs still runs when it is asked for
     if request.param == "redis":
         redis_server: RedisServer = request.getfixturevalue("redis_server")
         more["redis_url"] = redis_server.url
