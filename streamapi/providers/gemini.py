@@ -5,6 +5,7 @@ token. A differential test holds both to the same chunks.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
@@ -25,6 +26,10 @@ CONNECT_TIMEOUT = 10.0
 
 KEEP_ALIVE = 60.0
 """Seconds that an idle connection to Gemini is kept for the next request."""
+
+CLOSED_WITHIN = 2.0
+"""Seconds in which a request learns that its pooled connection was closed: a round trip, and what
+a busy machine adds. What breaks later was under way, so the provider may have worked on it."""
 
 MAX_ERROR_BODY = 100_000
 """Bytes of an error's body that are read; the rest is not needed."""
@@ -87,10 +92,11 @@ class Gemini:
         if self._pooled is None:
             self._pooled = _session(keepalive_timeout=KEEP_ALIVE)
         _reused.set(False)
+        began = time.monotonic()
         try:
             return await self._pooled.post(url, data=body, headers=headers, proxy=self._proxy)
         except (aiohttp.ClientError, OSError) as error:
-            if not _was_closed_before(error):
+            if not _was_closed_before(error) or time.monotonic() - began > CLOSED_WITHIN:
                 raise
         if self._unpooled is None:
             self._unpooled = _session(force_close=True)

@@ -11,6 +11,7 @@ import pytest
 from streamapi.emulator import Emulator
 from streamapi.errors import UpstreamUnavailable
 from streamapi.generation.model import Message, Prompt
+from streamapi.providers import gemini as module
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.gemini import Gemini
 from tests.api.wire import calls, http, unique
@@ -22,6 +23,7 @@ AWAY = 0.005
 IDLE = 0.03
 """Seconds of idleness that the provider bears at most."""
 
+FRAME = b'data: {"candidates": [{"content": {"parts": [{"text": "hi"}]}}]}\r\n\r\n'
 LAST_CHUNK = b"0\r\n\r\n"
 CARD = Catalogue().serving("gemini-3.8-flash")
 
@@ -151,6 +153,37 @@ async def test_a_request_is_sent_again_once(emulator: Emulator) -> None:
         assert len(await calls(emulator, prompt)) == 2
     finally:
         await gemini.aclose()
+
+
+async def test_what_breaks_late_was_not_closed_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that hangs up instead of an answer has had the request: it is a failure, and what
+    is asked again is an attempt."""
+    monkeypatch.setattr(module, "CLOSED_WITHIN", 0.01)
+    requests = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        with suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
+                requests += 1
+                if requests > 1:
+                    await asyncio.sleep(0.1)
+                    break
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(FRAME))
+                writer.write(FRAME)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    gemini = Gemini(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "key")
+    try:
+        assert await answer(gemini, "hello") == "hi"
+        with pytest.raises(UpstreamUnavailable):
+            await answer(gemini, "hello")
+        assert requests == 2
+    finally:
+        await gemini.aclose()
+        server.close()
 
 
 async def test_an_answer_that_broke_off_is_a_failure(emulator: Emulator) -> None:
