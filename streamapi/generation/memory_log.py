@@ -162,11 +162,11 @@ class MemoryLogs:
         earlier = await self.claimed(name)
         if earlier not in (None, replaces):
             return earlier
-        if earlier is not None:
-            self._generations.unclaimed(earlier, name)
         held = self._generations.get(generation)
         if held is None:
             raise LogGone(generation)
+        if earlier is not None:
+            self._generations.unclaimed(earlier, name)
         held.names = (*held.names, name)
         self._claims[name] = _Claim(generation, self._clock() + ttl)
         return generation
