@@ -16,11 +16,8 @@ import httpx
 from streamapi.emulator import Emulator
 from streamapi.tasks.syntax import GRAMMARS
 from streamapi.tasks.syntax import pool as bounds
-from tests.conftest import Running, running
+from tests.conftest import PATIENT, Running, running
 from tests.tasks.test_syntax import BAD, GOOD
-
-PATIENT = {"attempt_timeout": 20.0, "first_content_timeout": 45.0, "idle_timeout": 30.0}
-"""The settings' own defaults: the last answer is asked for on a busy machine."""
 
 AT_ONCE = 2
 """Checks under way."""
