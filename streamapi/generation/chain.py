@@ -69,11 +69,14 @@ def next_of(circuits: Sequence[Circuit], now: float) -> int:
 
 def terms(patience: Patience, now: float, end: float, others: Sequence[Circuit]) -> Terms:
     """The terms of a model that is asked `now`, where the budget has its `end` and the `others`
-    are left behind it."""
-    until = now + (end - now) / (1 + len(others))
+    are left behind it. Whoever leaves the queue has time for an attempt, or half of the share: a
+    model that is called in the last moment is called in vain, and seems to have failed."""
+    share = (end - now) / (1 + len(others))
+    until = now + share
+    queue_until = until - min(patience.attempt, share / 2)
     if any(circuit.ready(now) for circuit in others):
-        return Terms(1, until, min(until, now + patience.fallback_after))
-    return Terms(patience.attempts, until, until)
+        return Terms(1, until, min(queue_until, now + patience.fallback_after))
+    return Terms(patience.attempts, until, queue_until)
 
 
 def failure_of(failures: Sequence[StreamapiError]) -> StreamapiError:

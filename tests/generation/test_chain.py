@@ -53,9 +53,9 @@ def test_whose_probe_is_out_does_not_stand_ready() -> None:
 
 
 def test_the_last_model_has_all_that_is_left() -> None:
-    """All attempts, the whole budget, a queue as long as that."""
-    given_ = terms(Patience(attempts=3), 10.0, 45.0, [])
-    assert (given_.attempts, given_.until, given_.queue_until) == (3, 45.0, 45.0)
+    """All attempts, the whole budget, a queue as long as that but for one attempt."""
+    given_ = terms(Patience(attempts=3), 0.0, 45.0, [])
+    assert (given_.attempts, given_.until, given_.queue_until) == (3, 45.0, 25.0)
 
 
 def test_while_another_stands_ready_a_model_has_little() -> None:
@@ -67,7 +67,21 @@ def test_while_another_stands_ready_a_model_has_little() -> None:
 def test_a_model_that_is_out_of_order_does_not_stand_ready() -> None:
     """Behind it there is nobody to hurry for; but its share of the budget is left to it."""
     given_ = terms(Patience(attempts=3), 0.0, 40.0, [circuit(60.0)])
-    assert (given_.attempts, given_.until, given_.queue_until) == (3, 20.0, 20.0)
+    assert (given_.attempts, given_.until, given_.queue_until) == (3, 20.0, 10.0)
+
+
+@given(
+    now=st.floats(0, 1000), left=st.floats(0.1, 1000), attempt=st.floats(0.1, 100),
+    others=st.lists(st.booleans(), max_size=4),
+)  # fmt: skip
+def test_who_leaves_the_queue_has_time_for_an_answer(
+    now: float, left: float, attempt: float, others: list[bool]
+) -> None:
+    """An attempt, or half of the share: the queue must not use up what it waits for."""
+    ready = [circuit(None if it else now + 60.0) for it in others]
+    given_ = terms(Patience(attempt=attempt), now, now + left, ready)
+    least = min(attempt, left / (1 + len(others)) / 2)
+    assert now < given_.queue_until <= given_.until - least + 1e-6
 
 
 @given(budget=st.floats(0.1, 1000), models=st.integers(1, 8), used=st.floats(0, 1))
