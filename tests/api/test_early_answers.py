@@ -1,6 +1,7 @@
 """An answer that comes before the request's body has come is seen, and breaks nothing after it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from streamapi.api.patches import http1
 from streamapi.emulator import Emulator
 from tests.api.raw import head, raw
-from tests.api.wire import http
+from tests.api.wire import http, unique
 from tests.conftest import Running, running, until
 
 JSON = "Content-Type: application/json"
@@ -151,4 +152,20 @@ async def test_a_refused_socket_says_that_it_closes(server: Running) -> None:
     async with raw(server, request[:-2] + keys) as client:
         answer = await client.answer()
         assert (answer.status, answer.closes) == (404, True)
+        assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", head("GET", "/healthz"), b"x" * 200_000])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_comes_behind_the_last_request_is_passed_over(
+    server: Running, behind: bytes, at_once: bool
+) -> None:
+    """The request is answered, and nothing behind it is read as a request (RFC 9112, 9.6)."""
+    prompt = json.dumps({"prompt": unique("[[words:2]]")}).encode()
+    request = post("/v1/text", len(prompt), "Connection: close") + prompt
+    async with raw(server, request + (behind if at_once else b"")) as client:
+        if not at_once:
+            client.send(behind)
+        answer = await client.answer()
+        assert (answer.status, answer.closes) == (200, True)
         assert await client.rest() == b""

@@ -158,6 +158,26 @@ async def test_a_key_that_is_not_16_bytes(server: Running, key: bytes) -> None:
         assert await client.rest() == b""
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Connection: Upgrade, \xff",
+        b"Sec-WebSocket-Protocol: streamapi.v1, \x80",
+        b"Sec-WebSocket-Extensions: \xff",
+    ],
+)
+async def test_a_handshake_that_is_not_ascii(
+    server: Running, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is answered: Hypercorn fails over these headers, and the connection closed in silence."""
+    name = line.split(b":")[0]
+    rest = [it for it in HANDSHAKE.split(b"\r\n") if not it.startswith(name)]
+    async with raw(server, b"\r\n".join([rest[0], line, *rest[1:]])) as client:
+        whole(await client.answer())
+        assert await client.rest() == b""
+    assert not caplog.records
+
+
 # Percent-encoding.
 
 
@@ -195,6 +215,18 @@ async def test_cleartext_http2_is_refused_at_its_preface(server: Running) -> Non
     async with raw(server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames) as client:
         whole(await client.answer(), 505)
         assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("version", [b"1.2", b"1.9", b"2.0", b"0.9"])
+@pytest.mark.parametrize("request_", [head("GET", "/healthz"), HANDSHAKE])
+async def test_a_version_that_is_not_there(
+    server: Running, request_: bytes, version: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """505 for a request as for a handshake, which was a 500 with a traceback."""
+    async with raw(server, request_.replace(b"HTTP/1.1", b"HTTP/" + version)) as client:
+        whole(await client.answer(), 505)
+        assert await client.rest() == b""
+    assert not caplog.records
 
 
 async def test_an_offer_of_http2_is_passed_over(server: Running, emulator: Emulator) -> None:

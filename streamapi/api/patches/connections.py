@@ -6,6 +6,7 @@ the way to the model. What is over a bound is told so and closed.
 
 import logging
 import resource
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,11 +100,18 @@ class BoundedServer(TCPServer):
         await super()._read_data()
         await self.idle_task.stop()
 
+    async def _close(self) -> None:
+        """Close, also where the peer has reset the connection before: Hypercorn lets some of the
+        system's errors through, so a client could fill the log with tracebacks."""
+        with suppress(OSError):
+            await super()._close()
+
 
 def apply() -> None:
     """Let Hypercorn's connections be counted."""
     assert hasattr(server, "TCPServer"), "Hypercorn serves by another class"
-    assert hasattr(TCPServer, "_read_data"), "Hypercorn's TCPServer has no _read_data"
+    for name in ("_read_data", "_close"):
+        assert hasattr(TCPServer, name), f"Hypercorn's TCPServer has no {name}"
     server.TCPServer = BoundedServer
 
 

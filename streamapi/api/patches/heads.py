@@ -25,8 +25,8 @@ FAULTS = {
 
 def checked(request: h11.Request) -> h11.Request:
     """The request, with its target as path and query. Raises `MalformedRequest`, and h11's error
-    for another version than HTTP/1."""
-    if not request.http_version.startswith(b"1."):
+    for a version that is not there: what Hypercorn compares would take 1.2 for HTTP/2."""
+    if request.http_version not in (b"1.0", b"1.1"):
         raise h11.RemoteProtocolError(FAULTS[505], error_status_hint=505)
     host = b""
     for name, value in request.headers:
@@ -49,9 +49,12 @@ def only(app: ASGIFramework) -> ASGIFramework:
 
     async def refuse_http2(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket") and scope["http_version"] not in ("1.0", "1.1"):
+            response = (
+                "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+            )
             headers = [(b"content-length", b"0")]
-            await send({"type": "http.response.start", "status": 505, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": f"{response}.start", "status": 505, "headers": headers})
+            await send({"type": f"{response}.body", "body": b""})
         else:
             await app(scope, receive, send)
 

@@ -7,6 +7,7 @@ the body is received and thrown away (RFC 9112, 9.3 and 9.6).
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from types import MethodType
 from typing import Any, cast
 
@@ -70,7 +71,8 @@ class Http1Connection(H11Protocol):
             self._to_drop -= len(event.data)
             if self._to_drop < 0:
                 self._server.writer.close()
-        else:
+        elif self.connection.their_state is not h11.MUST_CLOSE:
+            # Nothing behind a request that says it is the last (RFC 9112, 9.6).
             self.connection.receive_data(event.data)
             await self._handle_events()
             if self.stream is None and self._timer is None and self._head_began():
@@ -80,7 +82,7 @@ class Http1Connection(H11Protocol):
         """Hypercorn's, but for heads that are refused and bodies that nobody wants."""
         if self.stream is None and self.connection.their_state is h11.SEND_BODY:
             await self._read_on()
-        while self._to_drop is None:
+        while self._to_drop is None and self.connection.their_state is not h11.MUST_CLOSE:
             if self.connection.they_are_waiting_for_100_continue:
                 await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
             try:
@@ -122,7 +124,8 @@ class Http1Connection(H11Protocol):
             await self.send(RawData(data=b"%x\r\n%b\r\n" % (len(event.data), event.data)))
             return
         if type(event) is Response and event.status_code >= 200 and self._must_close():
-            headers = [*event.headers, (b"connection", b"close")]
+            headers = [header for header in event.headers if header[0] != b"connection"]
+            headers.append((b"connection", b"close"))
             event = Response(event.stream_id, headers, event.status_code)
         await super().stream_send(event)
         if type(event) is Response:
@@ -152,7 +155,8 @@ class Http1Connection(H11Protocol):
         self._to_drop = LINGER_BYTES
         if not transport.is_closing():
             if transport.can_write_eof():
-                transport.write_eof()
+                with suppress(OSError):  # the peer may have reset the connection
+                    transport.write_eof()
             self._close_after(seconds)
 
     def _must_close(self) -> bool:

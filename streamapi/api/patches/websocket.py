@@ -51,7 +51,13 @@ class _NoDeflate(PerMessageDeflate):
 
 
 class StrictHandshake(Handshake):
-    """Hypercorn takes any `Sec-WebSocket-Key`."""
+    """Hypercorn takes any `Sec-WebSocket-Key`, and fails over headers that are not ASCII."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], http_version: str) -> None:
+        try:
+            super().__init__(headers, http_version)
+        except UnicodeDecodeError:
+            super().__init__([], http_version)  # a handshake without a key is refused
 
     def is_valid(self) -> bool:
         return super().is_valid() and is_websocket_key(self.key)
@@ -182,10 +188,11 @@ async def _nowhere(message: Any) -> None:
 
 def bound_first_message(scope: Any, most: int, code: int) -> None:
     """Bound the first message of a scope's WebSocket, on a server of ours: beyond `most` bytes it
-    is closed with `code`."""
+    is closed with `code`. There is no socket any more where the client has left."""
     connection = (scope.get("state") or {}).get(CONNECTION)
-    if connection is not None:
-        connection.stream.bound_message(most, code)
+    stream = getattr(connection, "stream", None)
+    if isinstance(stream, BoundedStream):
+        stream.bound_message(most, code)
 
 
 def apply() -> None:
