@@ -11,6 +11,7 @@ import pytest
 
 from streamapi.emulator import Emulator
 from tests.api.raw import HANDSHAKE, TEXT, frame, head, raw
+from tests.api.wire import unique
 from tests.conftest import Running, running, until
 
 BEGUN = {
@@ -51,3 +52,21 @@ async def test_who_leaves_leaves_no_error(
                 await asyncio.sleep(0)
     await until(lambda: not abandoned.connections.open, "the connections are let go")
     assert [it.getMessage() for it in caplog.records] == []
+
+
+@pytest.mark.parametrize("resets", [False, True])
+async def test_a_request_behind_a_stream_that_is_left_holds_nothing(
+    abandoned: Running, resets: bool
+) -> None:
+    """A connection is not read on while a request waits behind another; that its client has left
+    is then noticed by the next write, and the connection is let go all the same."""
+    key = (await abandoned.key())[0] if abandoned.parts.entrance else "none"
+    prompt = unique("[[words:4000]]").replace(" ", "+")
+    path = f"/v1/text/stream?prompt={prompt}"
+    request = head("GET", path, f"Authorization: Bearer {key}")
+    async with raw(abandoned, request + head("GET", "/healthz")) as client:
+        await client.hear(b"event: delta")
+        if resets:
+            peer = client.writer.get_extra_info("socket")
+            peer.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    await until(lambda: not abandoned.connections.open, "the connection is let go")

@@ -49,7 +49,8 @@ class Http1Connection(H11Protocol):
     """What closes the connection: for a head, the rest of a body, or the last bytes of a client
     that comes too late. Only one of them is waited for at a time."""
     _to_drop: int | None = None
-    """Once the connection closes: how many more bytes are received and thrown away."""
+    """Once the connection closes, nothing more is parsed: how many more bytes are received and
+    thrown away."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -66,6 +67,8 @@ class Http1Connection(H11Protocol):
         """Take what was received, or that nothing more will be."""
         if not isinstance(event, RawData):
             self._stop_timer()
+            self._to_drop = 0
+            await self.can_read.set()  # else it waits for ever for the response before
             await super().handle(event)
         elif self._to_drop is not None:
             self._to_drop -= len(event.data)
