@@ -1,16 +1,17 @@
 """Clients that leave in the middle of anything: nothing is held, and nothing is an error."""
 
 import asyncio
+import json
 import logging
 import struct
 from collections.abc import AsyncIterator
-from socket import SO_LINGER, SOL_SOCKET
+from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET
 from typing import Any
 
 import pytest
 
 from streamapi.emulator import Emulator
-from tests.api.raw import HANDSHAKE, TEXT, frame, head, raw
+from tests.api.raw import HANDSHAKE, TEXT, frame, head, raw, raw_socket
 from tests.api.wire import unique
 from tests.conftest import Running, running, until
 
@@ -70,3 +71,27 @@ async def test_a_request_behind_a_stream_that_is_left_holds_nothing(
             peer = client.writer.get_extra_info("socket")
             peer.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
     await until(lambda: not abandoned.connections.open, "the connection is let go")
+
+
+async def test_who_talks_without_listening_and_leaves_holds_nothing(emulator: Emulator) -> None:
+    """The server waits for the client to read, with every queue of messages full, when it leaves:
+    its sockets and generations are let go at once, not when `SEND_TIMEOUT` is over."""
+    unsent: list[int] = []
+    async with running(emulator) as server, raw_socket(server) as client:
+        transport: Any = client.writer.transport
+
+        def stuck() -> bool:
+            unsent.append(transport.get_write_buffer_size())
+            return unsent[-1] > 0 and unsent[-30:] == unsent[-1:] * 30
+
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_RCVBUF, 2048)
+        transport.pause_reading()
+        for _ in range(8):
+            request = {"prompt": unique("[[words:20000]]")}
+            start = {"type": "start", "task": "text", "request": request}
+            client.send(frame(TEXT, json.dumps(start).encode()))
+        client.send(frame(TEXT, b'{"type": "ping", "x": "%b"}' % (b"x" * 700)) * 10_000)
+        await until(stuck, "the server reads no more", 20)
+        transport.abort()
+        await until(lambda: server.connections.open == 0, "the connection is let go")
+        await until(lambda: not server.parts.generations._readers, "nobody reads")

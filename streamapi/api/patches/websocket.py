@@ -82,6 +82,8 @@ class BoundedStream(WSStream):
         self.buffer.max_length, self._too_big = most, code
 
     async def handle(self, event: Event) -> None:
+        if isinstance(event, StreamClosed):
+            self._make_room()
         if self.closed or not isinstance(event, Body | Data):
             await super().handle(event)
         elif not self.handshake.accepted:
@@ -94,6 +96,14 @@ class BoundedStream(WSStream):
         if message is None and self.app_put is not None:
             self._drop_messages()
         await super().app_send(message)
+
+    def _make_room(self) -> None:
+        """The client has left: the app must hear it, whatever it has not read yet. It may be the
+        app's own sending that noticed, and then it would wait for room that it does not make."""
+        if isinstance(self.app_put, MethodType):
+            queue: asyncio.Queue[Any] = self.app_put.__self__  # type: ignore[assignment]
+            while queue.full():
+                queue.get_nowait()
 
     def _drop_messages(self) -> None:
         """The app has ended: what it has not read goes nowhere. Hypercorn would wait for ever for
