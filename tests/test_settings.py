@@ -120,7 +120,7 @@ def test_what_is_out_of_bounds_is_refused(
     monkeypatch.setenv(environment_name(name), str(value))
     with pytest.raises(UnsafeSettings) as refused:
         read_settings()
-    assert name.upper() in str(refused.value)
+    assert environment_name(name) in str(refused.value)
     assert "Value error" not in str(refused.value)
 
 

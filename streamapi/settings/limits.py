@@ -57,4 +57,4 @@ class LimitSettings(BaseModel):
 
     def rate(self) -> tuple[int, float] | None:
         """The rate limit as requests and seconds; None when it is off."""
-        return values.rate(self.rate_limit, "RATE_LIMIT")
+        return values.rate(self.rate_limit, "STREAMAPI_RATE_LIMIT")
