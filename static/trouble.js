@@ -12,6 +12,8 @@ const ADVICE = {
   model_not_found: 'Choose another model under Options, or leave it at the default.',
   context_too_long: 'Shorten the text, or choose a model that takes more.',
   content_blocked: 'Rephrase the request.',
+  host_not_allowed: 'Open this page under a name that the server answers to, such as localhost.',
+  malformed_request: 'Reload this page, without anything that was added to its address.',
   too_large: 'Shorten the request.',
   uri_too_long: 'Take one of the POST doors.',
   rate_limited: 'Wait a moment, then try again.',
