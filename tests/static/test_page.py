@@ -6,9 +6,7 @@ run is, `data-running` whether there is one.
 
 import re
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
@@ -16,7 +14,6 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from tests.conftest import Running
 
 CHROMIUM = shutil.which("chromium")
-NODE = shutil.which("node")
 ARGUMENTS = [
     "--no-sandbox",
     "--headless",
@@ -73,16 +70,6 @@ async def run(page: Page, door: str, prompt: str | None = None, task: str = "tex
 async def reaches(page: Page, state: str) -> None:
     """Wait for a state of the run."""
     await page.wait_for_selector(f"html[data-state={state}]", timeout=15_000)
-
-
-@pytest.mark.skipif(NODE is None, reason="needs node")
-def test_the_client_keeps_its_own_promises() -> None:
-    """The client, the parser and the page's pure parts have tests of their own, in JavaScript."""
-    files = sorted(Path(__file__).parent.glob("*.test.mjs"))
-    done = subprocess.run(
-        [str(NODE), "--test", *map(str, files)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
 
 
 @in_browser
