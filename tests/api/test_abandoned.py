@@ -5,6 +5,7 @@ import json
 import logging
 import struct
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET
 from typing import Any
 
@@ -95,3 +96,19 @@ async def test_who_talks_without_listening_and_leaves_holds_nothing(emulator: Em
         transport.abort()
         await until(lambda: server.connections.open == 0, "the connection is let go")
         await until(lambda: not server.parts.generations._readers, "nobody reads")
+
+
+async def test_a_frame_behind_a_refused_handshake_is_no_error(
+    abandoned: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes while the refusal is on its way, and is thrown away: there is one answer."""
+    refused = HANDSHAKE.replace(b"/v1/ws", b"/v1/nothing/ws")
+    for turn in range(60):
+        async with raw(abandoned, refused) as client:
+            await client.writer.drain()
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            client.send(frame(TEXT, b"{}"))
+            with suppress(ConnectionError):
+                assert (await client.rest()).count(b"HTTP/1.1 ") == 1
+    assert [it.getMessage() for it in caplog.records] == []

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from hypercorn.protocol import h11, ws_stream
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Response, StreamClosed
-from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WSStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, Handshake, WSStream
 from hypercorn.typing import ASGIReceiveCallable, WebsocketScope
 from quart import Quart
 from quart.asgi import ASGIWebsocketConnection
@@ -87,8 +87,10 @@ class BoundedStream(WSStream):
         if self.closed or not isinstance(event, Body | Data):
             await super().handle(event)
         elif not self.handshake.accepted:
-            # A client must wait for the answer to its handshake (RFC 6455, section 4.1).
-            await self._send_error_response(400)
+            # A client must wait for the answer to its handshake (RFC 6455, section 4.1). What comes
+            # behind a refusal is thrown away: there is one answer.
+            if self.state is ASGIWebsocketState.HANDSHAKE:
+                await self._send_error_response(400)
         else:
             await self._receive(event.data)
 
