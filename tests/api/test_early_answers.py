@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypercorn.protocol.http_stream import HTTPStream
 
 from streamapi.api.patches import http1
 from streamapi.emulator import Emulator
@@ -169,3 +170,23 @@ async def test_what_comes_behind_the_last_request_is_passed_over(
         answer = await client.answer()
         assert (answer.status, answer.closes) == (200, True)
         assert await client.rest() == b""
+
+
+async def test_the_rest_of_a_body_that_ends_its_connection_is_not_parsed(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood of one-byte chunks to an address that is not there kept all others waiting."""
+    handle, parsed = HTTPStream.handle, 0
+
+    async def count(self: HTTPStream, event: Any) -> None:
+        nonlocal parsed
+        parsed += 1
+        await handle(self, event)
+
+    monkeypatch.setattr(HTTPStream, "handle", count)
+    request = head("POST", "/v1/nothing", "Transfer-Encoding: chunked")
+    async with raw(server, request + b"1\r\n \r\n" * 10_000) as client:
+        answer = await client.answer()
+        assert (answer.status, answer.closes) == (404, True)
+        assert await client.rest() == b""
+    assert parsed < 1000

@@ -181,8 +181,11 @@ class Http1Connection(H11Protocol):
         lingers = getattr(self.stream, "lingers", False)
         early = connection.their_state is h11.SEND_BODY
         if lingers or (early and connection.our_state in (h11.DONE, h11.MUST_CLOSE)):
+            closes = lingers or connection.our_state is h11.MUST_CLOSE
+            if closes:  # before anything waits: the rest of the body is not parsed
+                self._to_drop = LINGER_BYTES
             await self._close_stream()
-            if lingers or connection.our_state is h11.MUST_CLOSE:
+            if closes:
                 self.linger(LINGER_SECONDS if lingers else self._bounds.body_timeout)
             else:
                 await self._read_on()
