@@ -5,6 +5,7 @@ place; each has a parser of its own.
 """
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from streamapi.errors import ContentBlocked, OutputTooLarge, UpstreamUnavailable
 from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
@@ -28,7 +29,8 @@ class Attempt:
         self.model = model.name
         self.number = number
         self.parser = parser
-        self._waiting = parser if isinstance(parser, WaitingParser) else None
+        # `isinstance` of a protocol took 75 us, a fifteenth of a short request.
+        self._waiting = cast(WaitingParser, parser) if hasattr(parser, "look_up") else None
         self.stream = model.stream(prompt)
         self.served = Served(model.name, model.dropped(prompt))
         self.usage = Usage()

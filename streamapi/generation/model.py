@@ -7,7 +7,7 @@ after it.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -84,7 +84,6 @@ class Parser(Protocol):
         """The task's result, after `flush`. Raises `ModelOutputInvalid`."""
 
 
-@runtime_checkable
 class WaitingParser(Parser, Protocol):
     """A parser that must look things up, which takes time. It holds text back until it has."""
 
