@@ -43,6 +43,7 @@ SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
         errors.InvalidHeader,
         errors.ModelNotFound,
         errors.IdempotencyKeyReused,
+        errors.GenerationExpired,  # the key is remembered for longer than its log
         errors.QuotaExceeded,
         errors.TooManyStreams,
         errors.Overloaded,
