@@ -10,7 +10,9 @@ socket.py       the WebSocket door, many generations on one socket
 generations.py  a generation, its events, cancel, forget
 models.py  health.py  pages.py  docs.py
 problems.py     every error as problem+json
+field_errors.py what is wrong with a field, in words
 replays.py      what is read again is charged
+ticket_claims.py what a ticket began or follows, and nothing else
 limits.py       quart-rate-limiter's decorators over one atomic take
 address.py      where a request came from
 headers.py      request ids, CORS, origins
