@@ -5,7 +5,6 @@ that was not foreseen is `internal`, with its reason in the log alone.
 """
 
 import logging
-import math
 from typing import Any
 
 from quart import Quart, Response, g, has_request_context, request, websocket
@@ -13,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import WebsocketMismatch
 
 from streamapi.api.answer import GenerationFailed
+from streamapi.api.patches.answers import problem_headers
 from streamapi.errors import (
     GenerationExpired,
     Internal,
@@ -51,13 +51,7 @@ def respond(problem: Problem) -> Response:
     """The problem as a response, with the headers that say the same; the access line names it."""
     scope: Any = (request if has_request_context() else websocket).scope
     scope["streamapi.code"] = problem.code
-    headers = {
-        "Content-Type": "application/problem+json",
-        "Cache-Control": "no-store",
-        "x-should-retry": "true" if problem.retryable else "false",
-    }
-    if problem.retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
+    headers = problem_headers(problem)
     if problem.generation is not None:
         headers["Generation-Id"] = problem.generation
     if problem.status == 401:

@@ -5,7 +5,7 @@ import secrets
 
 from msgspec.structs import replace
 
-from streamapi.errors import StreamapiError
+from streamapi.errors import Problem, StreamapiError
 from streamapi.generation.event import encode
 
 Headers = list[tuple[bytes, bytes]]
@@ -16,6 +16,18 @@ def new_request_id() -> str:
     return f"req_{secrets.token_urlsafe(12)}"
 
 
+def problem_headers(problem: Problem) -> dict[str, str]:
+    """The headers of an answer that say the same as its problem."""
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Cache-Control": "no-store",
+        "x-should-retry": "true" if problem.retryable else "false",
+    }
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
+    return headers
+
+
 def closing(error: StreamapiError, status: int | None = None) -> tuple[int, Headers, bytes]:
     """The status, the headers and the body of an answer behind which the connection closes.
     `status` replaces the error's own."""
@@ -23,14 +35,11 @@ def closing(error: StreamapiError, status: int | None = None) -> tuple[int, Head
     if status is not None:
         problem = replace(problem, status=status)
     body = encode(problem)
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        (b"x-request-id", (problem.request_id or "").encode()),
-        (b"x-should-retry", b"true" if problem.retryable else b"false"),
-        (b"connection", b"close"),
-    ]
-    if problem.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % math.ceil(problem.retry_after)))
+    said = {
+        **problem_headers(problem),
+        "Content-Length": str(len(body)),
+        "X-Request-Id": problem.request_id or "",
+        "Connection": "close",
+    }
+    headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
     return problem.status, headers, body
