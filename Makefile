@@ -24,7 +24,7 @@ NODE_IS_NEW_ENOUGH = node -e 'process.exit(parseInt(process.versions.node) < 20 
 # What is not tested is said aloud, and fails the run in CI.
 lacking = { echo "!!! missing: $(1); $(2)" >&2; [ -z "$$CI" ]; }
 
-.PHONY: help install run check test test-client lock openapi clean system
+.PHONY: help install run check lint test test-client lock openapi clean system
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,16 +34,20 @@ install: $(VENV)/.installed ## everything for development, into .venv
 run: $(VENV)/.runtime ## serve on 127.0.0.1:8000 (installs what that needs, and no more)
 	@exec $(BIN)/python -m streamapi serve
 
-check: $(VENV)/.installed ## lint, format, types, and the promises that the program must keep
+check: lint ## lint, format, types, and the promises that the program must keep
+	$(BIN)/pytest tests/test_promises.py
+
+lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/test_promises.py
 
+# A third of the tests' time is waiting, so three processes keep two cores busy.
+TEST_PROCESSES ?= 3
 test: system $(VENV)/.installed ## everything that CI does: check, and every test
-	@$(MAKE) check
+	@$(MAKE) lint
 	@$(MAKE) test-client
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 test-client: ## the JavaScript client's own tests, with Node 20 or newer
 	@if $(NODE_IS_NEW_ENOUGH); then \

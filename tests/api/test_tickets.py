@@ -155,6 +155,7 @@ async def test_it_is_for_one_page(emulator: Emulator, database_url: str) -> None
 @pytest.mark.parametrize(
     "shown",
     ["", "tkt_", "tkt_" + "a" * 32, "x" * 5000, "\x00", "ümlaut", "' OR 1=1 --", keys.make()],
+    ids=["nothing", "prefix", "unknown", "long", "nul", "umlaut", "sql", "key"],
 )
 async def test_what_is_no_ticket_is_401(client: httpx.AsyncClient, shown: str) -> None:
     """Made up, malformed, hostile; a key most of all."""

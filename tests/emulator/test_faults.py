@@ -79,7 +79,7 @@ async def test_no_finish_reason(client):
 
 
 @pytest.mark.parametrize("method", ["streamGenerateContent?alt=sse", "generateContent"])
-@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("fault", sorted(BROKEN))
 @pytest.mark.parametrize("after", [0, 3, 10_000])
 async def test_broken_connections(client, fault, after, method):
     """The client is told by its transport; what came before can be read."""
@@ -100,7 +100,7 @@ async def test_broken_connections(client, fault, after, method):
         assert b'"candidates"' in read
 
 
-@pytest.mark.parametrize("fault", HANGS)
+@pytest.mark.parametrize("fault", sorted(HANGS))
 async def test_hangs_end_when_the_client_leaves(client, fault):
     words = prompt(fault, "after=2")
     frames = 0

@@ -29,6 +29,9 @@ class Pause:
     def __init__(self, seconds: float = 60.0) -> None:
         self.seconds = seconds
 
+    def __repr__(self) -> str:
+        return f"Pause({self.seconds:g})"
+
 
 Step = Chunk | tuple[Chunk, ...] | BaseException | Pause
 Script = Sequence[Step]

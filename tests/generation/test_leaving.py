@@ -26,7 +26,10 @@ from tests.generation.test_generations import ask
 
 LONG = Patience(attempt=60.0, first_content=60.0, idle=60.0, total=60.0)
 SILENCE = 0.2
-"""Seconds after which nothing more comes: much more than everything before takes."""
+"""Seconds after the last event in which every wait that is still to come begins."""
+
+EVENTS = 3
+"""What comes before the model's pause: the start and two deltas."""
 
 SETTINGS = Settings(max_streams=50)
 WAYS: dict[str, dict[str, Any]] = {
@@ -71,11 +74,13 @@ class House:
             logs, LONG, grace=0.0, turns=self._turns, ended=lambda _, it: self._endings.append(it)
         )
 
-    async def ask(self, ask: Ask) -> list[Event]:
+    async def ask(self, ask: Ask, seen: list[Event]) -> None:
+        """Ask, and read to the end; what has come is seen."""
         caller = Caller("me", key="key_mine")
         fare = Fare(self._limits, SETTINGS, caller, ask)
         generation = await self._held.start(caller, ask, fare)
-        return [entry.event async for batch in self._held.read(generation) for entry in batch]
+        async for batch in self._held.read(generation):
+            seen.extend(entry.event for entry in batch)
 
     @property
     def empty(self) -> bool:
@@ -93,13 +98,15 @@ async def leave(house: House, way: dict[str, Any], at: int) -> bool:
     """Ask a model that does not end by itself, and leave at that wait, or when nothing more is to
     come; whether it was at that wait."""
     tag, model = unique(), Scripted([*say("a", "b"), Pause(), END])
+    seen: list[Event] = []
     asked = ask(model, **{k: tag if v == "TAG" else v for k, v in way.items()})
     waits: list[int] = []
 
     async def run() -> None:
-        await cut(house.ask(asked), at, waits)
+        await cut(house.ask(asked, seen), at, waits)
 
     task = asyncio.create_task(run())
+    await until(lambda: task.done() or len(seen) == EVENTS, "all that is to come has come")
     await asyncio.wait({task}, timeout=SILENCE)
     there = task.done()
     task.cancel()
