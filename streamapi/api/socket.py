@@ -181,7 +181,7 @@ class Conversation:
             if isinstance(text, bytes):
                 raise InvalidRequest("Messages are text frames.")
             self._count()
-            value = body.decode_object(text)
+            value = await body.decode(text)
             ref = known_ref(value)
             await self._do(understand(value))
         except Exception as error:

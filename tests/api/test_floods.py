@@ -161,6 +161,17 @@ def test_numbers_near_the_limits_of_a_double_are_decoded_fast() -> None:
             body.decode_object(f'{{"a": {number}}}')
 
 
+async def test_the_loop_runs_on_while_a_large_body_is_decoded() -> None:
+    """By turns, however large it is."""
+    numbers = f'{{"a": [{"1e308," * 160_000}1]}}'
+    decoding, turns = asyncio.create_task(body.decode(numbers)), 0
+    while not decoding.done():
+        turns += 1
+        await asyncio.sleep(0.001)
+    assert len((await decoding)["a"]) == 160_001
+    assert turns > 3
+
+
 # Connections.
 
 
