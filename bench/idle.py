@@ -13,10 +13,10 @@ from bench.rig import percentile, pss, system
 
 
 async def main(count: int) -> None:
-    patience = {"IDLE_TIMEOUT": "300", "ATTEMPT_TIMEOUT": "300", "FIRST_CONTENT_TIMEOUT": "300"}
+    retry_policy = {"IDLE_TIMEOUT": "300", "ATTEMPT_TIMEOUT": "300", "FIRST_CONTENT_TIMEOUT": "300"}
     connector = aiohttp.TCPConnector(limit=0)
     async with (
-        system(pace=0.001, **patience) as (server, _, pid),
+        system(pace=0.001, **retry_policy) as (server, _, pid),
         aiohttp.ClientSession(connector=connector) as session,
     ):
         await _open(session, server, 20)

@@ -42,10 +42,10 @@ def running(
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a process and its group: first by asking."""
-    for number, patience in ((signal.SIGTERM, END_WITHIN), (signal.SIGKILL, END_WITHIN)):
+    for number, retry_policy in ((signal.SIGTERM, END_WITHIN), (signal.SIGKILL, END_WITHIN)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + retry_policy
         while time.monotonic() < deadline:
             process.poll()
             if not _group_lives(process.pid):

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from streamapi.access.key_store import KeyStore
 from streamapi.access.new_key import Limits, NewKey
-from streamapi.access.register import Register
 from streamapi.errors import InvalidRequest, StreamapiError
 from streamapi.providers.catalogue import CARDS
 from streamapi.records.database import Database
@@ -86,7 +86,7 @@ def _revoke(options: argparse.Namespace) -> int:
     return 0
 
 
-def _with(do: Callable[[Register], Awaitable[Any]]) -> Any:
+def _with(do: Callable[[KeyStore], Awaitable[Any]]) -> Any:
     """Do it on the register of the database that the settings name."""
     settings = read_settings()
 
@@ -94,7 +94,7 @@ def _with(do: Callable[[Register], Awaitable[Any]]) -> Any:
         database = Database(settings.database_url, settings.database_timeout)
         try:
             await database.migrate()
-            return await do(Register(database))
+            return await do(KeyStore(database))
         finally:
             await database.aclose()
 

@@ -22,8 +22,9 @@ import uvloop
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from streamapi.api.services import Services
-from streamapi.app import close, create_app, models_of, needs_key
+from streamapi.app import create_app
+from streamapi.drain import close
+from streamapi.services import Services, models_of, needs_key
 from streamapi.settings import Settings, UnsafeSettings
 from streamapi.telemetry import logs
 
@@ -165,8 +166,8 @@ async def _serve(
     app = create_app(settings, emulated=bool(emulator))
     parts: Services = app.extensions["streamapi"]
 
-    if parts.entrance is not None:
-        await parts.entrance.open()  # here a database that cannot be used is a sentence
+    if parts.key_auth is not None:
+        await parts.key_auth.open()  # here a database that cannot be used is a sentence
     app.before_serving(_freeze)
     ready()
     config = hypercorn_config(settings, listener)

@@ -27,11 +27,11 @@ from quart import Quart, Response, has_request_context, request, websocket
 
 from streamapi.access.new_key import NewKey
 from streamapi.api.patches.connections import EXTENSION, ConnectionBounds
-from streamapi.api.services import Services
 from streamapi.app import create_app
 from streamapi.emulator import Emulator
 from streamapi.generation.health import CircuitBounds
 from streamapi.server import hypercorn_config, listen
+from streamapi.services import Services
 from streamapi.settings import Settings
 
 QUICK = {
@@ -77,10 +77,10 @@ class Running:
     async def key(self, *scopes: str, owner: str = "acme", **more: Any) -> tuple[str, str]:
         """A new key of this server (with `auth="keys"`) for some scopes, or for every task; and
         its id."""
-        entrance = self.parts.entrance
-        assert entrance is not None, "this server asks for no keys"
+        key_auth = self.parts.key_auth
+        assert key_auth is not None, "this server asks for no keys"
         wanted = {"owner": owner, "scopes": list(scopes or self.parts.tasks), **more}
-        key, record = await entrance.register.issue(NewKey.model_validate(wanted))
+        key, record = await key_auth.store.issue(NewKey.model_validate(wanted))
         return key, record.id
 
 

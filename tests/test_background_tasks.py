@@ -9,16 +9,16 @@ from uuid import uuid4
 
 import pytest
 
-from streamapi import app
-from streamapi.access.keyring import Keyring
+from streamapi import drain
+from streamapi.access.key_cache import KeyCache
 from streamapi.access.limits import Slots, Want
 from streamapi.access.redis_limits import RedisLimits
-from streamapi.access.vigil import Vigil
+from streamapi.access.revocation_watcher import RevocationWatcher
 from streamapi.emulator import Emulator
 from streamapi.generation import background_tasks
 from streamapi.generation.generations import Generations
 from streamapi.generation.memory_log import MemoryLogs
-from streamapi.generation.redis_log import RedisLogs
+from streamapi.generation.redis.logs import RedisLogs
 from tests.access.conftest import Records
 from tests.access.conftest import records as records  # a fixture
 from tests.conftest import RedisServer, running, until
@@ -115,7 +115,7 @@ async def pair(redis_server: RedisServer) -> AsyncIterator[tuple[RedisLogs, Redi
 
 
 LOG_TASKS = {
-    "lane": ("_lane", "_turn"),
+    "connection": ("_connection", "_turn"),
     "follower": ("_follower", "_turn"),
     "mirror": ("_mirror", "tick"),
     "lease": ("_mirror", "renew"),
@@ -161,7 +161,7 @@ async def read(logs: RedisLogs, log: str) -> list[Any]:
 # The others.
 
 
-@pytest.mark.parametrize("name", ["lane", "lease"])
+@pytest.mark.parametrize("name", ["connection", "lease"])
 async def test_the_limits_survive_an_exception(
     redis_server: RedisServer,
     name: str,
@@ -171,13 +171,13 @@ async def test_the_limits_survive_an_exception(
     """Behind it they are counted in Redis, and slots are kept."""
     limits = RedisLimits(redis_server.url, lease=0.3, prefix=f"{uuid4().hex}:")
     await limits.start()
-    assert {task.get_name() for task in limits._tasks} == {"limits lane", "limits lease"}
+    assert {task.get_name() for task in limits._tasks} == {"limits connection", "limits lease"}
     await limits.take(Want("held", Slots(1), name="n"))  # so that there is something to renew
-    owner, method = (limits.lane, "_turn") if name == "lane" else (limits, "_renew")
+    owner, method = (limits.connection, "_turn") if name == "connection" else (limits, "_renew")
     failing = Failing(monkeypatch, owner, method)
     await failing.goes_on()
     assert said(caplog, f"limits {name}")
-    await until(lambda: limits.lane.available, "it has Redis")
+    await until(lambda: limits.connection.available, "it has Redis")
     [taken] = await limits.take(Want("k", Slots(1), name="n"))
     assert taken.allowed
     assert not taken.local
@@ -189,7 +189,7 @@ async def test_the_watch_over_keys_survives_an_exception(
 ) -> None:
     """Behind it, the readers of a key that expired are sent away."""
     generations = Generations(MemoryLogs(), QUICK, 0.1)
-    watch = Vigil(Keyring(records, 30.0, 300.0), generations, 0.01)
+    watch = RevocationWatcher(KeyCache(records, 30.0, 300.0), generations, 0.01)
     _, expired = await records.make(expires=time.time() - 1)
     failing = Failing(monkeypatch, watch, "look")
     watch.start()
@@ -210,7 +210,7 @@ async def test_the_drain_survives_an_exception(
 ) -> None:
     """Readers that come late are still sent to another process."""
     async with running(emulator, redis_url=redis_server.url) as server:
-        failing = Failing(monkeypatch, app, "_say_goodbye")
+        failing = Failing(monkeypatch, drain, "_call_each")
         sent: list[str] = []
         closing = asyncio.Event()
 
@@ -218,9 +218,9 @@ async def test_the_drain_survives_an_exception(
             await closing.wait()
 
         monkeypatch.setattr(server.parts.generations, "close", close)
-        draining = asyncio.create_task(app.close(server.parts, 5.0))
+        draining = asyncio.create_task(drain.close(server.parts, 5.0))
         await failing.goes_on()
-        assert said(caplog, "goodbyes")
+        assert said(caplog, "requests to reconnect")
         server.parts.streams.add(lambda: sent.append("sent"))
         await until(lambda: sent, "the late reader is sent away")
         closing.set()

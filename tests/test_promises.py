@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import inspect
+import os
 import pkgutil
 import re
 import subprocess
@@ -35,31 +36,36 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "streamapi").rglob("*.py"))
 README = (ROOT / "README.md").read_text()
 
-BELOW_API = {
+BELOW_SERVICES = {
     "access",
     "errors",
     "generation",
     "providers",
     "records",
+    "redis_connection",
     "settings",
     "tasks",
     "telemetry",
     "version",
 }
+BELOW_API = {*BELOW_SERVICES, "services"}
 MAY_IMPORT = {
     "errors": set(),
     "settings": set(),
     "version": set(),
     "emulator": set(),
-    "generation": {"errors"},
+    "redis_connection": {"errors"},
+    "generation": {"errors", "redis_connection"},
     "tasks": {"errors", "generation", "settings"},
     "providers": {"errors", "generation", "settings"},
     "records": {"errors", "settings"},
-    "access": {"errors", "generation", "records", "settings"},
+    "access": {"errors", "generation", "records", "redis_connection", "settings"},
     "telemetry": {"errors", "generation", "settings"},
+    "services": BELOW_SERVICES,
+    "drain": {"generation", "services"},
     "api": BELOW_API,
-    "app": {*BELOW_API, "api"},
-    "server": {*BELOW_API, "api", "app", "emulator"},
+    "app": {*BELOW_API, "api", "drain"},
+    "server": {*BELOW_API, "api", "app", "drain", "emulator"},
     "supervisor": {"emulator", "server", "settings", "telemetry"},
     "cli": {"app", "cli_keys", "emulator", "server", "settings", "supervisor", "version"},
     "__main__": {"cli"},
@@ -79,7 +85,7 @@ CORNERED = {
     "google": {"providers"},
     "langchain_core": {"providers"},
     "langchain_google_genai": {"providers"},
-    "redis": {"access", "generation"},
+    "redis": {"generation", "redis_connection"},
     "alembic": {"records"},
     "aiosqlite": {"records"},
     "asyncpg": {"records"},
@@ -198,8 +204,38 @@ def test_the_heart_knows_nothing_of_the_world() -> None:
         for path in SOURCES
         if any(name.partition(".")[0] == "redis" for name in imports(path))
     }
-    strangers = [name for name in talking if not name.startswith("redis_")]
-    assert not strangers, f"only the redis_*.py files talk to Redis: {strangers}"
+    assert talking <= {"redis_connection.py", "logs.py", "follower.py"}, f"{talking} talk to Redis"
+
+
+def test_every_package_is_an_index_of_its_modules() -> None:
+    """A stranger reads the tree from its packages' docstrings."""
+    missing = []
+    for init in (ROOT / "streamapi").rglob("*/__init__.py"):
+        folder = init.parent
+        names = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")]
+        names += [f"{path.parent.name}/" for path in folder.glob("*/__init__.py")]
+        text = ast.get_docstring(ast.parse(init.read_text())) or ""
+        missing += [
+            f"{folder.name}/{name}"
+            for name in names
+            if not re.search(rf"(?<!\w){re.escape(name)} ", text)
+        ]
+    assert not missing, f"say in a line of their package's docstring what these are for: {missing}"
+
+
+def test_a_server_without_redis_or_a_database_imports_neither() -> None:
+    """They cost memory and time at the start, and an open server in memory needs none of them."""
+    starts = (
+        "import sys\n"
+        "from streamapi.app import create_app\n"
+        "from streamapi.settings import Settings\n"
+        "create_app(Settings(), emulated=True)\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith("STREAMAPI_")}
+    loaded = subprocess.check_output([sys.executable, "-c", starts], cwd=ROOT, text=True, env=env)
+    found = {"redis", "sqlalchemy", "alembic", "langchain_core", "google"} & set(loaded.split())
+    assert not found, f"{found}: import it where it is used first"
 
 
 def test_every_setting_is_in_the_readme() -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
-from streamapi.access.fare import network
+from streamapi.access.answer_charge import network
 from streamapi.access.limits import Limit, Limits, Want
 from streamapi.errors import RateLimited
 

@@ -6,7 +6,8 @@ and no address. A slot is a member of a sorted set, until a moment that its proc
 it lives; so a process that is killed gives back what it held.
 
 When Redis is away each process lets its share of a limit pass, one of `share` parts, and goes
-back to Redis by itself (see `Lane`). Slots that were taken meanwhile are told to Redis then.
+back to Redis by itself (see `RedisConnection`). Slots that were taken meanwhile are told to Redis
+then.
 """
 
 import asyncio
@@ -23,8 +24,7 @@ from streamapi.access.limits import SLOT_WAIT, Limit, MemoryLimits, Slots, Taken
 from streamapi.access.redis_limits_scripts import HOLD, RELEASE, SCRIPTS, SETTLE, TAKE
 from streamapi.errors import StoreUnavailable
 from streamapi.generation import background_tasks
-from streamapi.generation.redis_lane import PATIENCE, Lane
-from streamapi.generation.redis_scripts import Script
+from streamapi.redis_connection import PATIENCE, RedisConnection, Script
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ class RedisLimits:
         clock: Callable[[], float] | None = None,
         scripts: Sequence[Script] = SCRIPTS,
     ) -> None:
-        self.lane = Lane(url, prefix, secrets.token_hex(8), self._renew, scripts)
+        self.connection = RedisConnection(url, prefix, secrets.token_hex(8), self._renew, scripts)
         self._lease = int(lease * 1000)
-        self.lane.probe = HOLD, ("", self._lease)
+        self.connection.probe = HOLD, ("", self._lease)
         self._share = share
         self._clock = clock
         self._local = MemoryLimits(clock) if clock else MemoryLimits()
@@ -55,7 +55,7 @@ class RedisLimits:
 
     async def take(self, *wants: Want) -> Sequence[Taken]:
         try:
-            told = await self.lane.call(TAKE, self._now(), self._lease, *_arguments(wants))
+            told = await self.connection.call(TAKE, self._now(), self._lease, *_arguments(wants))
         except StoreUnavailable:
             local = self._local.take_now(wants, self._share)
             taken = [msgspec.structs.replace(it, local=True) for it in local]
@@ -72,22 +72,26 @@ class RedisLimits:
             self._local.settle(key, part, difference)
         else:
             period = round(limit.period * MICRO)
-            self.lane.post(SETTLE, (self._now(), _hidden(key), limit.count, period, difference))
+            self.connection.post(
+                SETTLE, (self._now(), _hidden(key), limit.count, period, difference)
+            )
 
     def release(self, key: str, name: str) -> None:
         self._held.pop((key, name), None)
         self._local.release(key, name)
-        self.lane.post(RELEASE, (_hidden(key), name))
+        self.connection.post(RELEASE, (_hidden(key), name))
 
     async def start(self) -> None:
-        runs = {"lane": self.lane.run, "lease": self._beat}
+        runs = {"connection": self.connection.run, "lease": self._beat}
         self._tasks = [background_tasks.start(f"limits {name}", run) for name, run in runs.items()]
-        await self.lane.tried.wait()
+        await self.connection.tried.wait()
 
     async def aclose(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.lane.call(HOLD, "", self._lease)  # what was said before is there then
+                await self.connection.call(
+                    HOLD, "", self._lease
+                )  # what was said before is there then
         except (StoreUnavailable, TimeoutError):
             logger.warning("the limits of this process could not be settled")
         for task in self._tasks:
@@ -104,7 +108,7 @@ class RedisLimits:
         held = list(self._held)
         for at in range(0, len(held), 1000):
             names = [part for key, name in held[at : at + 1000] for part in (_hidden(key), name)]
-            self.lane.post(HOLD, (self._now(), self._lease, *names))
+            self.connection.post(HOLD, (self._now(), self._lease, *names))
 
     def _now(self) -> str:
         return "" if self._clock is None else f"{self._clock() * MICRO:.0f}"

@@ -8,7 +8,7 @@ Times are in microseconds since a moment of this age: a number of Lua's then hol
 one. What is allowed by rounding is less than a hundredth of one request.
 """
 
-from streamapi.generation.redis_scripts import Script
+from streamapi.redis_connection import Script
 
 _COMMON = """
 local prefix, given = ARGV[1], ARGV[3]

@@ -14,9 +14,6 @@ from typing import Protocol
 
 import msgspec
 
-from streamapi.generation.redis_lane import Lane
-from streamapi.generation.redis_scripts import Script
-
 TTL = 60.0
 """Seconds for which a ticket can be presented for the first time."""
 
@@ -82,33 +79,3 @@ class MemoryTickets:
             return ticket
         self._kept.pop(name, None)
         return None
-
-
-def _script(body: str) -> Script:
-    return Script.of("local name = ARGV[1] .. 'ticket:' .. ARGV[3]\n" + body)
-
-
-PUT = _script("return redis.call('SET', name, ARGV[4], 'PX', ARGV[5])")
-FIND = _script("return redis.call('GET', name)")
-SCRIPTS = (PUT, FIND)
-
-
-class RedisTickets:
-    """Tickets that processes share, in `{prefix}ticket:{name}`. `lane` knows the scripts."""
-
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-
-    async def put(self, name: str, ticket: Ticket, seconds: float) -> None:
-        await self._lane.call(PUT, *_put(name, ticket, seconds))
-
-    async def find(self, name: str) -> Ticket | None:
-        found = await self._lane.call(FIND, name)
-        return None if found is None else msgspec.json.decode(found, type=Ticket)
-
-    def keep(self, name: str, ticket: Ticket, seconds: float) -> None:
-        self._lane.post(PUT, _put(name, ticket, seconds))
-
-
-def _put(name: str, ticket: Ticket, seconds: float) -> tuple[str, bytes, int]:
-    return name, msgspec.json.encode(ticket), round(seconds * 1000)

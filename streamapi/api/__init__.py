@@ -1,21 +1,22 @@
-"""The only place that knows Quart: one file per resource.
+"""The only place that knows Quart.
 
-services.py     what the routes stand on, and who is asking
-body.py         requests, read strictly in one place
-ask.py          a valid request becomes a generation
-answer.py       what a caller sees of a generation, whatever the wire
-sse.py          a log as Server-Sent Events
-tasks.py        the doors of every task: JSON, SSE by POST and by GET, 202
-socket.py       the WebSocket door, many generations on one socket
-generations.py  a generation, its events, cancel, forget
-models.py  health.py  pages.py  docs.py
-problems.py     every error as problem+json
-field_errors.py what is wrong with a field, in words
-replays.py      what is read again is charged
-ticket_claims.py what a ticket began or follows, and nothing else
-limits.py       quart-rate-limiter's decorators over one atomic take
-address.py      where a request came from
-headers.py      request ids, CORS, origins
-request_head.py what the head of a request may be
-patches/        what is changed in Hypercorn, h11, wsproto and Quart
+routes/           the routes: one file per family of addresses
+documents/        OpenAPI and AsyncAPI
+patches/          what is changed in Hypercorn, h11, wsproto and Quart
+context.py        what a route finds around it: the parts, and who is asking
+who.py            who asks: keys, tickets, loopback
+address.py        where a request came from
+origins.py        which hosts and pages may ask
+request_head.py   what the head of a request may be
+headers.py        request ids, CORS, the last look at a response
+limits.py         quart-rate-limiter's decorators over one atomic take
+body.py           requests, read strictly in one place
+field_errors.py   what is wrong with a field, in words
+ask.py            a valid request becomes a generation
+ticket_claims.py  what a ticket began or follows, and nothing else
+answer.py         what a caller sees of a generation, whatever the wire
+sse.py            a log as Server-Sent Events
+messages.py       the messages of a WebSocket
+replays.py        what is read again is charged
+problems.py       every error as problem+json
 """

@@ -10,8 +10,9 @@ import msgspec
 
 from streamapi.errors import Problem
 from streamapi.generation.event import Cancelled, Done, Failed, Fold, Start, Timings, encode
+from streamapi.generation.generation import Generation
 from streamapi.generation.generations import rfc3339
-from streamapi.generation.log import Entry, Generation
+from streamapi.generation.log import Entry
 
 
 class GenerationFailed(Exception):

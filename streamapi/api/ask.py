@@ -6,15 +6,15 @@ from typing import Any
 
 from quart import request
 
-from streamapi.access.fare import Fare, payer
+from streamapi.access.answer_charge import AnswerCharge, payer
 from streamapi.api import limits, ticket_claims
 from streamapi.api.body import validate
-from streamapi.api.services import Services
 from streamapi.errors import CallerError, FieldError, Forbidden, InvalidHeader, InvalidRequest
-from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import encode
-from streamapi.generation.log import Generation, OnDisconnect
+from streamapi.generation.generation import Generation, OnDisconnect
+from streamapi.generation.request import Caller, GenerationRequest
 from streamapi.providers.catalogue import ModelCard
+from streamapi.services import Services
 from streamapi.tasks.task import Task, TaskRequest
 
 OWN = frozenset({"model", "metadata", "on_disconnect", "cache"})
@@ -44,7 +44,7 @@ async def start(
     chain = " ".join(card.id for card in cards)  # of two keys, one may have a longer one
     cache = asked.cache or task.cache
     on_disconnect: OnDisconnect = asked.on_disconnect or "grace"
-    ask = Ask(
+    ask = GenerationRequest(
         task=task.name,
         model=model,
         who=payer(caller),
@@ -82,17 +82,17 @@ def _chain(
     return model, cards
 
 
-async def _begin(parts: Services, caller: Caller, ask: Ask) -> Generation:
+async def _begin(parts: Services, caller: Caller, ask: GenerationRequest) -> Generation:
     if (earlier := await ticket_claims.joined(parts, ask.digest)) is not None:
         return earlier
-    fare = Fare(parts.limits, parts.settings, caller, ask)
+    charge = AnswerCharge(parts.limits, parts.settings, caller, ask)
     try:
-        generation = await parts.generations.start(caller, ask, fare)
+        generation = await parts.generations.start(caller, ask, charge)
     except CallerError as error:
         limits.wait_longer(error)
         raise
     finally:
-        limits.tell(fare.states)
+        limits.tell(charge.states)
     ticket_claims.bind(parts, generation)
     return generation
 

@@ -18,10 +18,10 @@ from quart_rate_limiter import (
     RateLimiter,
 )
 
-from streamapi.access.fare import State, payer
+from streamapi.access.answer_charge import State, payer
 from streamapi.access.limits import Limit, Slots, Want
 from streamapi.api import sse
-from streamapi.api.services import caller, services
+from streamapi.api.context import caller, services
 from streamapi.errors import RateLimited, StreamapiError
 from streamapi.settings import Settings
 

@@ -11,7 +11,8 @@ import msgspec
 from streamapi.api.answer import event_data
 from streamapi.errors import InvalidRequest, Problem
 from streamapi.generation.event import Start, encode
-from streamapi.generation.log import LOST_AT, Entry, Generation
+from streamapi.generation.generation import Generation
+from streamapi.generation.log import LOST_AT, Entry
 
 Ref = Annotated[str, msgspec.Meta(max_length=200)] | int
 

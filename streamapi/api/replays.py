@@ -6,12 +6,14 @@ read as they come are no replay. A cursor of a generation that the caller does n
 reconnection: it counts as a request.
 """
 
-from streamapi.access.fare import payer
+from streamapi.access.answer_charge import payer
 from streamapi.access.limits import Limit, Want
 from streamapi.api import limits, ticket_claims
-from streamapi.api.services import Services, caller
+from streamapi.api.context import caller
 from streamapi.errors import Forbidden, GenerationExpired, NotFound, RateLimited
-from streamapi.generation.log import LOST_AT, Generation, Tail
+from streamapi.generation.generation import Generation
+from streamapi.generation.log import LOST_AT, Tail
+from streamapi.services import Services
 
 PERIOD = 60.0
 """Seconds in which replays are counted."""

@@ -14,11 +14,12 @@ from quart import Response, request
 
 from streamapi.api.answer import GenerationFailed, event_data, headers, own_problem
 from streamapi.api.patches import http1
-from streamapi.api.services import Services
 from streamapi.errors import InvalidHeader, InvalidRequest
 from streamapi.generation.event import CONTENT, ENDINGS, EVENTS, Failed
-from streamapi.generation.log import LOST_AT, Entry, Generation
-from streamapi.generation.watch import Stall
+from streamapi.generation.generation import Generation
+from streamapi.generation.log import LOST_AT, Entry
+from streamapi.generation.timers import SendTimer
+from streamapi.services import Services
 
 RETRY = b"retry: 2000\n\n"
 COMMENT = b": ping\n\n"
@@ -81,7 +82,7 @@ async def stream(
     def eager(entries: Sequence[Entry]) -> bool:
         return opened and write(lambda: shown(entries))
 
-    stall = Stall(parts.settings.send_timeout)
+    stall = SendTimer(parts.settings.send_timeout)
     silence = parts.settings.ping_interval
     batches = parts.generations.read(generation, after, silence, eager, replays)
     pull: asyncio.Future[Sequence[Entry]] | None = None

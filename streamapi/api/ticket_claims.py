@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from quart import g
 
 from streamapi.access.tickets import Ticket
-from streamapi.api.services import Services, caller
+from streamapi.api.context import caller
 from streamapi.errors import Forbidden, IdempotencyKeyReused
-from streamapi.generation.log import Generation
+from streamapi.generation.generation import Generation
+from streamapi.services import Services
 
 
 async def find(parts: Services, generation_id: str) -> Generation:

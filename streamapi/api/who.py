@@ -17,7 +17,7 @@ from streamapi.access.guesses import Guesses
 from streamapi.access.keys import contains_key, digest
 from streamapi.access.tickets import name_of
 from streamapi.api import sse
-from streamapi.api.services import Services, caller, services
+from streamapi.api.context import caller, services
 from streamapi.errors import (
     Forbidden,
     OriginNotAllowed,
@@ -26,11 +26,12 @@ from streamapi.errors import (
     StreamapiError,
     Unauthenticated,
 )
-from streamapi.generation.ask import Caller
+from streamapi.generation.request import Caller
+from streamapi.services import Services
 from streamapi.settings.values import is_loopback
 
 if TYPE_CHECKING:  # an open server never imports it
-    from streamapi.access.keyring import Keyring
+    from streamapi.access.key_cache import KeyCache
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -71,25 +72,25 @@ async def identify(parts: Services, shown: str) -> Caller:
     `Unauthenticated`, `KeyExpired`, `StoreUnavailable` where nobody can say, and `RateLimited`
     where too many bad ones came from."""
     nobody = caller()
-    if parts.entrance is None:
+    if parts.key_auth is None:
         return nobody
-    keyring = parts.entrance.keyring
-    if keyring.knows(shown):
-        return replace(await keyring.caller(shown), address=nobody.address)
+    key_cache = parts.key_auth.cache
+    if key_cache.knows(shown):
+        return replace(await key_cache.caller(shown), address=nobody.address)
     async with parts.guesses.looking_up(nobody.address):
-        return replace(await _look_up(parts.guesses, keyring, shown), address=nobody.address)
+        return replace(await _look_up(parts.guesses, key_cache, shown), address=nobody.address)
 
 
-async def _look_up(guesses: Guesses, keyring: "Keyring", shown: str) -> Caller:
+async def _look_up(guesses: Guesses, key_cache: "KeyCache", shown: str) -> Caller:
     """Whose key this is, if nobody has seen it here yet. Who waited for a look-up may find that
     another has made it."""
     address, name = caller().address, digest(shown)
-    if not keyring.knows(shown):
+    if not key_cache.knows(shown):
         await guesses.check(address, name)
     try:
-        return await keyring.caller(shown)
+        return await key_cache.caller(shown)
     except Unauthenticated:
-        if not keyring.knows(shown):
+        if not key_cache.knows(shown):
             await guesses.count(address, name)
         raise
 
@@ -127,14 +128,14 @@ async def _ask_socket() -> None:
         return
     parts = services()
     shows = "Authorization" in websocket.headers or "ticket" in websocket.args
-    if parts.entrance is None or shows:
+    if parts.key_auth is None or shows:
         g.caller = await _caller(parts, websocket)
     else:
         _refuse_address(websocket)
 
 
 async def _caller(parts: Services, connection: Request | Websocket) -> Caller:
-    if parts.entrance is None:
+    if parts.key_auth is None:
         _check_local(connection)
         if "ticket" not in connection.args:
             return caller()
@@ -163,8 +164,8 @@ async def _by_ticket(parts: Services, connection: Request | Websocket, shown: st
     if ticket is None:
         await parts.guesses.count(nobody.address, name)
         raise Unauthenticated("This ticket is unknown, or its minute is over. Get another.")
-    if parts.entrance is not None:
-        known = await parts.entrance.keyring.caller_of(ticket.key)
+    if parts.key_auth is not None:
+        known = await parts.key_auth.cache.caller_of(ticket.key)
         nobody = replace(known, address=nobody.address)
     if ticket.path != connection.path:
         raise Forbidden("This ticket is for another path.")

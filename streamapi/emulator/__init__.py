@@ -32,6 +32,20 @@ From loopback only, `/control` tells and scripts:
 A call's `outcome` is `finished`, `fault` (a fault was played to its end),
 `client_left`, or `closed` (the emulator was). Times are `time.monotonic()`.
 
+Its modules:
+
+    server.py   the web server, and its routes
+    request.py  what was asked
+    markers.py  what a prompt says to the emulator rather than to the model
+    answers/    what a model would say, made from the question alone
+    script.py   what will be played, as plain values
+    faults.py   the faults, in one table
+    stage.py    a script played to a client, at its pace
+    wire.py     Google's shapes: errors, messages, frames
+    models.py   the models that it knows
+    ledger.py   who called, what was played, when the client left
+    control.py  `/control`
+
 The faults (a non-streaming request meets the same, as far as one body can):
 
 {faults}

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from streamapi.errors import ContentBlocked, OutputTooLarge, UpstreamUnavailable
+from streamapi.generation.admission import FairQueue
 from streamapi.generation.event import CONTENT, Delta, Event, FinishReason, Served, Usage
 from streamapi.generation.model import Chunk, Model, Parser, Prompt, WaitingParser
-from streamapi.generation.turns import Turns
 
 
 class Attempt:
@@ -41,9 +41,9 @@ class Attempt:
         self._said = 0
         self._most = most
         self._flushed = False
-        self._turn: tuple[Turns, str] | None = None
+        self._turn: tuple[FairQueue, str] | None = None
 
-    async def take_turn(self, turns: Turns, who: str) -> None:
+    async def take_turn(self, turns: FairQueue, who: str) -> None:
         """Wait until the model may be called. Raises `Overloaded`."""
         await turns.take(who)
         self._turn = turns, who

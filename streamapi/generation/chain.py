@@ -29,7 +29,7 @@ PASSED_ON = (*RETRIED, ModelGone, AccessRefused, Overloaded)
 another model would be asked to do what the first one refused."""
 
 
-class Patience(msgspec.Struct, frozen=True):
+class RetryPolicy(msgspec.Struct, frozen=True):
     """How often, and for how many seconds, a producer waits.
 
     `attempts` are upstream requests per model; `backoff` is the first wait (it doubles, with
@@ -67,16 +67,16 @@ def next_of(circuits: Sequence[Circuit], now: float) -> int:
     return min(range(len(circuits)), key=lambda index: circuits[index].until or 0.0)
 
 
-def terms(patience: Patience, now: float, end: float, others: Sequence[Circuit]) -> Terms:
+def terms(retry_policy: RetryPolicy, now: float, end: float, others: Sequence[Circuit]) -> Terms:
     """The terms of a model that is asked `now`, where the budget has its `end` and the `others`
     are left behind it. Whoever leaves the queue has time for an attempt, or half of the share: a
     model that is called in the last moment is called in vain, and seems to have failed."""
     share = (end - now) / (1 + len(others))
     until = now + share
-    queue_until = until - min(patience.attempt, share / 2)
+    queue_until = until - min(retry_policy.attempt, share / 2)
     if any(circuit.ready(now) for circuit in others):
-        return Terms(1, until, min(queue_until, now + patience.fallback_after))
-    return Terms(patience.attempts, until, queue_until)
+        return Terms(1, until, min(queue_until, now + retry_policy.fallback_after))
+    return Terms(retry_policy.attempts, until, queue_until)
 
 
 def failure_of(failures: Sequence[StreamapiError]) -> StreamapiError:

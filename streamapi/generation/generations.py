@@ -23,16 +23,17 @@ from streamapi.errors import (
     StoreUnavailable,
     StreamapiError,
 )
-from streamapi.generation.ask import Ask, Caller
-from streamapi.generation.chain import Patience
+from streamapi.generation.admission import Admission
+from streamapi.generation.chain import RetryPolicy
+from streamapi.generation.charge import FREE, Charge
 from streamapi.generation.event import Ending, Event, Failed
+from streamapi.generation.generation import Generation
 from streamapi.generation.health import Circuits
-from streamapi.generation.log import Conflict, Eager, Entry, Generation, LogGone, Logs, Tail
+from streamapi.generation.log import Conflict, Eager, Entry, LogGone, Logs, Tail
 from streamapi.generation.producer import Producer
 from streamapi.generation.replay_pacer import ReplayPacer
-from streamapi.generation.sharing import Begin, OwnLog, Sharing
-from streamapi.generation.toll import FREE, Toll
-from streamapi.generation.turns import AllTurns
+from streamapi.generation.request import Caller, GenerationRequest
+from streamapi.generation.sharing import Begin, PendingLog, Sharing
 
 PILE = 64
 """Events that make a batch a replay, though its reader has only been slow."""
@@ -54,16 +55,16 @@ class Generations:
     def __init__(
         self,
         logs: Logs,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         grace: float,
         key_ttl: float = 3600.0,
         cache_ttl: float = 3600.0,
-        turns: AllTurns | None = None,
+        turns: Admission | None = None,
         ended: Callable[[str, Ending], None] = lambda task, ending: None,
     ) -> None:
         self._logs = logs
-        self._patience = patience
-        self._turns = turns or AllTurns()
+        self._retry_policy = retry_policy
+        self._turns = turns or Admission()
         self.circuits = Circuits()
         self._ended = ended
         self._grace = grace
@@ -87,19 +88,21 @@ class Generations:
         """The keys that began what is being written here."""
         return {running.key for running in self._producing.values() if running.key is not None}
 
-    async def start(self, caller: Caller, ask: Ask, toll: Toll = FREE) -> Generation:
+    async def start(
+        self, caller: Caller, ask: GenerationRequest, charge: Charge = FREE
+    ) -> Generation:
         """Begin what is asked for, or join what was asked for before (see `Sharing`).
 
         Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the toll raises."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
         mine = _generation(caller, ask, self._key_ttl)
-        own = OwnLog(self._logs, mine)
+        own = PendingLog(self._logs, mine)
         try:
             earlier = await self._asked_before(ask, mine, own.hold)
             if earlier is None:
                 await own.open()
-                await toll.pay()
+                await charge.pay()
         except BaseException as error:
             if own.opened:
                 await self._give_up(mine, ask, error)
@@ -108,7 +111,7 @@ class Generations:
             if own.opened and earlier.id != mine.id:
                 await self._logs.forget(mine)
             return earlier
-        producer = self._produce(caller, ask, mine, toll)
+        producer = self._produce(caller, ask, mine, charge)
         try:
             await own.hold()  # the model is asked while others are told
         except BaseException:
@@ -116,21 +119,25 @@ class Generations:
             raise
         return mine
 
-    def _produce(self, caller: Caller, ask: Ask, mine: Generation, toll: Toll) -> Producer:
-        ended = partial(self._settle, toll, ask.task)
+    def _produce(
+        self, caller: Caller, ask: GenerationRequest, mine: Generation, charge: Charge
+    ) -> Producer:
+        ended = partial(self._settle, charge, ask.task)
         producer = Producer(
-            self._logs, mine.log, ask, self._patience, self._turns, self.circuits, ended
+            self._logs, mine.log, ask, self._retry_policy, self._turns, self.circuits, ended
         )
         task = producer.start()
         self._producing[task] = Running(producer, mine, caller.key)
         task.add_done_callback(self._producing.pop)
         return producer
 
-    def _settle(self, toll: Toll, task: str, ending: Ending) -> None:
-        toll.settle(ending)
+    def _settle(self, charge: Charge, task: str, ending: Ending) -> None:
+        charge.settle(ending)
         self._ended(task, ending)
 
-    async def _give_up(self, mine: Generation, ask: Ask, error: BaseException) -> None:
+    async def _give_up(
+        self, mine: Generation, ask: GenerationRequest, error: BaseException
+    ) -> None:
         """End a log that nobody will write. Who joined it meanwhile is told why; and so is who
         repeats its idempotency key, for which it is kept."""
         lost = ProducerLost("The request that began this answer was broken off.")
@@ -141,7 +148,9 @@ class Generations:
             with suppress(StoreUnavailable):
                 await self._logs.forget(mine)
 
-    async def _asked_before(self, ask: Ask, mine: Generation, begin: Begin) -> Generation | None:
+    async def _asked_before(
+        self, ask: GenerationRequest, mine: Generation, begin: Begin
+    ) -> Generation | None:
         if ask.idempotency_key is not None:
             earlier = await self._sharing.repeated(ask, mine, begin)
             if earlier is not None:
@@ -286,7 +295,7 @@ def _rfc3339(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _generation(caller: Caller, ask: Ask, key_ttl: float) -> Generation:
+def _generation(caller: Caller, ask: GenerationRequest, key_ttl: float) -> Generation:
     token = secrets.token_urlsafe(16)
     return Generation(
         id=f"gen_{token}",

@@ -24,11 +24,9 @@ from typing import Literal, Protocol
 import msgspec
 
 from streamapi.generation.event import Event
+from streamapi.generation.generation import Generation
 
 Stopped = Literal["caller", "disconnect", "revoked", "shutdown"]
-OnDisconnect = Literal["grace", "cancel", "continue"]
-CacheStatus = Literal["miss", "hit", "collapsed"]
-
 
 LOST_AT = 1_000_000_000
 """The position of the ending that a writer did not write itself: `failed producer_lost`.
@@ -54,27 +52,6 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     n: int
     event: Event
     data: bytes
-
-
-class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """One caller's hold on a log: what the caller got for one request.
-
-    `model` is the one asked for; `created` is in seconds since 1970; `owner` is who asked, and
-    nobody else sees it; `digest` stands for the request that began it. For `promise` seconds from
-    its beginning an idempotency key stands for it, and it must not be forgotten (0: none does).
-    """
-
-    id: str
-    log: str
-    owner: str
-    task: str
-    model: str
-    created: float
-    metadata: dict[str, str] = {}
-    digest: str = ""
-    cache: CacheStatus = "miss"
-    on_disconnect: OnDisconnect = "grace"
-    promise: float = 0.0
 
 
 class Tail(msgspec.Struct, frozen=True):

@@ -15,18 +15,17 @@ import msgspec
 from streamapi.errors import OutputTooLarge, Overloaded, ProducerLost
 from streamapi.generation.event import ENDINGS, Event, Failed
 from streamapi.generation.finished import By, FinishedLogs
-from streamapi.generation.kept import LOG_COST, Kept, Reader, cost_of, entries_of, hold_cost
-from streamapi.generation.log import (
-    LOST_AT,
-    Conflict,
-    Eager,
-    Entry,
-    Generation,
-    LogGone,
-    Stopped,
-    Tail,
-)
+from streamapi.generation.generation import Generation
+from streamapi.generation.log import LOST_AT, Conflict, Eager, Entry, LogGone, Stopped, Tail
 from streamapi.generation.remembered import Held, Remembered
+from streamapi.generation.stored_log import (
+    LOG_COST,
+    Reader,
+    StoredLog,
+    cost_of,
+    entries_of,
+    hold_cost,
+)
 
 BATCH = 128  # events that a reader takes at once: a replay lets the loop breathe between
 
@@ -62,7 +61,7 @@ class MemoryLogs:
         self.bounds = bounds or LogBounds()
         self._clock = clock
         self._dropped = dropped
-        self._logs: dict[str, Kept] = {}
+        self._logs: dict[str, StoredLog] = {}
         self._finished = FinishedLogs()
         self._claims: dict[str, _Claim] = {}
         self._generations = Remembered(
@@ -105,7 +104,7 @@ class MemoryLogs:
             kept.lost = ending
             self._end(log, kept)
 
-    def _end(self, log: str, kept: Kept) -> None:
+    def _end(self, log: str, kept: StoredLog) -> None:
         kept.ended, kept.stop = True, None
         self._finished.add(log, self._clock(), kept.cost, kept.owner, kept.promised)
         for generation in kept.generations:
@@ -238,7 +237,7 @@ class MemoryLogs:
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
         self._kept(log).stop = stop
 
-    def get(self, log: str) -> Kept | None:
+    def get(self, log: str) -> StoredLog | None:
         """The log itself, for a backend that serves its logs from memory."""
         return self._logs.get(log)
 
@@ -273,14 +272,14 @@ class MemoryLogs:
         if kept is not None:
             self._size -= kept.forget(generation.id)
 
-    def _kept(self, log: str) -> Kept:
+    def _kept(self, log: str) -> StoredLog:
         self._sweep()
         kept = self._logs.get(log)
         if kept is None:
             raise LogGone(log)
         return kept
 
-    def _open(self, log: str, position: int) -> Kept:
+    def _open(self, log: str, position: int) -> StoredLog:
         if position != 1:
             raise Conflict(f"{log} is gone")
         self._sweep()
@@ -289,7 +288,7 @@ class MemoryLogs:
             pass
         if len(self._logs) >= self.bounds.max_logs:
             raise Overloaded("As many generations are running as this server can hold.")
-        return Kept()
+        return StoredLog()
 
     def _make_room(self, size: int) -> None:
         while self._size + size > self.bounds.max_total_bytes and self._give_way("bytes"):

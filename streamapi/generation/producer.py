@@ -25,16 +25,16 @@ from streamapi.errors import (
     UpstreamTruncated,
     UpstreamUnavailable,
 )
-from streamapi.generation.ask import Ask
-from streamapi.generation.asking import Asking, report
+from streamapi.generation.admission import Admission
 from streamapi.generation.attempt import Attempt
-from streamapi.generation.chain import Patience
+from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.event import Done, Ending, Event, Failed, Timings, Usage, let_go
 from streamapi.generation.health import Circuits
 from streamapi.generation.log import Conflict, Logs, Stopped
 from streamapi.generation.model import Chunk
-from streamapi.generation.turns import AllTurns
-from streamapi.generation.watch import Deadline
+from streamapi.generation.model_calls import ModelCalls, report
+from streamapi.generation.request import GenerationRequest
+from streamapi.generation.timers import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,21 @@ class Producer:
     `ending` is told how it ends, before any reader."""
 
     __slots__ = (
-        "_ask", "_attempt", "_began", "_circuits", "_closing", "_created", "_ending",
-        "_first_content", "_log", "_logs", "_next", "_patience", "_queued", "_stopped", "_task",
+        "_ask",
+        "_attempt",
+        "_began",
+        "_circuits",
+        "_closing",
+        "_created",
+        "_ending",
+        "_first_content",
+        "_log",
+        "_logs",
+        "_next",
+        "_queued",
+        "_retry_policy",
+        "_stopped",
+        "_task",
         "_turns",
     )  # fmt: skip
 
@@ -59,9 +72,9 @@ class Producer:
         self,
         logs: Logs,
         name: str,
-        ask: Ask,
-        patience: Patience,
-        turns: AllTurns,
+        ask: GenerationRequest,
+        retry_policy: RetryPolicy,
+        turns: Admission,
         circuits: Circuits,
         ending: Callable[[Ending], None] = lambda ending: None,
     ) -> None:
@@ -70,8 +83,8 @@ class Producer:
         self._circuits = circuits
         self._queued = 0.0
         self._log = name
-        self._ask: Ask | None = ask
-        self._patience = patience
+        self._ask: GenerationRequest | None = ask
+        self._retry_policy = retry_policy
         self._ending = ending
         self._next = 2
         self._attempt: Attempt | None = None
@@ -144,7 +157,9 @@ class Producer:
         long prompt would lie there for the whole answer."""
         ask, self._ask = self._ask, None
         assert ask is not None
-        asking = Asking(ask, self._patience, self._began, self._turns, self._circuits, self._write)
+        asking = ModelCalls(
+            ask, self._retry_policy, self._began, self._turns, self._circuits, self._write
+        )
         try:
             return await asking.open()
         finally:
@@ -173,8 +188,8 @@ class Producer:
 
     async def _pass_on(self, attempt: Attempt) -> None:
         """The hot loop: chunks in, their events out, nothing else."""
-        now, idle = asyncio.get_running_loop().time, self._patience.idle
-        end = now() + self._began + self._patience.total - time.monotonic()
+        now, idle = asyncio.get_running_loop().time, self._retry_policy.idle
+        end = now() + self._began + self._retry_policy.total - time.monotonic()
 
         def until() -> float:
             return min(now() + (idle if attempt.finish is None else AFTER_FINISH), end)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from streamapi.errors import Overloaded
-from streamapi.generation.log import Generation
+from streamapi.generation.generation import Generation
 
 
 class Held(msgspec.Struct):

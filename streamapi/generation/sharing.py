@@ -16,15 +16,16 @@ from contextlib import aclosing
 import msgspec
 
 from streamapi.errors import IdempotencyKeyReused
-from streamapi.generation.ask import Ask
 from streamapi.generation.event import Done, Event, Start
-from streamapi.generation.log import CacheStatus, Conflict, Generation, LogGone, Logs
+from streamapi.generation.generation import CacheStatus, Generation
+from streamapi.generation.log import Conflict, LogGone, Logs
+from streamapi.generation.request import GenerationRequest
 
 Begin = Callable[[], Awaitable[None]]
-"""Opens a generation's own log, and holds it (`OwnLog.hold`)."""
+"""Opens a generation's own log, and holds it (`PendingLog.hold`)."""
 
 
-class OwnLog:
+class PendingLog:
     """The log of a generation that begins one: opened once, and held once, by who needs it first.
 
     A name must point at what is held. Who needs no name asks the model first: until it answers,
@@ -58,7 +59,9 @@ class Sharing:
         self._key_ttl = key_ttl
         self._cache_ttl = cache_ttl
 
-    async def repeated(self, ask: Ask, mine: Generation, begin: Begin) -> Generation | None:
+    async def repeated(
+        self, ask: GenerationRequest, mine: Generation, begin: Begin
+    ) -> Generation | None:
         """The generation that the idempotency key began earlier, unless that one failed or was
         cancelled: who tries again wants an answer, not the same failure. Raises
         `IdempotencyKeyReused`."""
@@ -78,7 +81,9 @@ class Sharing:
                 return earlier
             replaces = earlier.id
 
-    async def joined(self, ask: Ask, mine: Generation, begin: Begin) -> Generation | None:
+    async def joined(
+        self, ask: GenerationRequest, mine: Generation, begin: Begin
+    ) -> Generation | None:
         """The caller's generation on the log of an earlier one that asked for the same: a hit
         when that log has ended well, collapsed while it runs."""
         name = f"cache/{mine.owner}/{_tagged(ask.cache_key)}"

@@ -1,5 +1,13 @@
 """What may be asked: one file per task.
 
+    task.py            what a task is made of
+    text.py            a text
+    code.py            code, in one language
+    classification.py  which of the labels fit a text
+    fences.py          fenced code blocks, read as they arrive
+    prose.py           whether a text can still become code
+    syntax/            whether code parses
+
 A module here that has a `TASK` is a task: it gets its JSON, SSE and WebSocket doors, its OpenAPI
 entry and its place on the demo page, with no other edit. `task.py` says what a task is made of;
 a name of another resource (`generations`, `models`, ...) cannot be a task's.

@@ -75,7 +75,7 @@ async def test_without_redis_a_share_holds_and_it_heals(tmp_path: Path) -> None:
         assert slot.allowed
         assert not (await limits.take(Want("s", Slots(3), name="b")))[0].allowed
         server.start()
-        await until(lambda: limits.lane.available, "Redis is back")
+        await until(lambda: limits.connection.available, "Redis is back")
         [state] = await limits.take(Want("k", HOUR))
         assert (state.remaining, state.local) == (19, False)
         [slot] = await limits.take(Want("s", Slots(3), name="c"))

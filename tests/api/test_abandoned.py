@@ -62,7 +62,7 @@ async def test_a_request_behind_a_stream_that_is_left_holds_nothing(
 ) -> None:
     """A connection is not read on while a request waits behind another; that its client has left
     is then noticed by the next write, and the connection is let go all the same."""
-    key = (await abandoned.key())[0] if abandoned.parts.entrance else "none"
+    key = (await abandoned.key())[0] if abandoned.parts.key_auth else "none"
     prompt = unique("[[words:4000]]").replace(" ", "+")
     path = f"/v1/text/stream?prompt={prompt}"
     request = head("GET", path, f"Authorization: Bearer {key}")

@@ -7,13 +7,13 @@ import pytest
 import websockets
 from werkzeug.datastructures import Headers
 
-from streamapi.access.fare import network, payer
+from streamapi.access.answer_charge import network, payer
 from streamapi.access.guesses import Guesses
 from streamapi.access.limits import MemoryLimits
 from streamapi.api import address
 from streamapi.emulator import Emulator
 from streamapi.errors import RateLimited
-from streamapi.generation.ask import Caller
+from streamapi.generation.request import Caller
 from tests.api.wire import hear, http, say, unique
 from tests.conftest import running
 

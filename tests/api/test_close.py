@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from streamapi.app import GOODBYE, close
+from streamapi.drain import CLOSE_SECONDS, close
 from streamapi.emulator import Emulator
 from tests.api.wire import http, unique
 from tests.conftest import running
 
-PARTS = ("generations", "gemini", "entrance", "logs", "limits", "syntax")
+PARTS = ("generations", "gemini", "key_auth", "logs", "limits", "syntax")
 
 
 @pytest.mark.parametrize("broken", PARTS)
@@ -43,14 +43,14 @@ async def test_a_part_that_cannot_be_closed_keeps_no_other_open(
 
         for name in PARTS:
             watch(name, getattr(server.parts, name))
-        await asyncio.wait_for(close(server.parts, 0.0), 5 + 3 * GOODBYE)
+        await asyncio.wait_for(close(server.parts, 0.0), 5 + 3 * CLOSE_SECONDS)
         assert server.parts.closed
     assert sorted(closed) == sorted(PARTS)
     assert caplog.text.count("could not be closed") == 1
 
 
 async def test_a_reader_that_cannot_be_sent_away_keeps_no_other(emulator: Emulator) -> None:
-    """A bug in one goodbye costs the others nothing."""
+    """A bug in one close callback costs the others nothing."""
     told: list[str] = []
 
     def breaks() -> None:

@@ -107,11 +107,11 @@ async def test_one_bad_key_is_one_guess(server: Running, client: httpx.AsyncClie
 
 async def test_a_key_that_exists_is_no_guess(server: Running, client: httpx.AsyncClient) -> None:
     """Revoked ones, from an address that has many."""
-    entrance = server.parts.entrance
-    assert entrance is not None
+    key_auth = server.parts.key_auth
+    assert key_auth is not None
     for _ in range(MOST + 1):
         key, name = await server.key("text")
-        await entrance.register.revoke(name)
+        await key_auth.store.revoke(name)
         assert await models(client, key) == 401
     assert await models(client, (await server.key("text"))[0]) == 200
 
@@ -121,8 +121,8 @@ async def look_ups(server: Running, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     """How many look-ups were under way, whenever one began."""
     seen: list[int] = []
     under_way = 0
-    assert server.parts.entrance is not None
-    database = server.parts.entrance.database
+    assert server.parts.key_auth is not None
+    database = server.parts.key_auth.database
     reading = database.reading
 
     @asynccontextmanager

@@ -226,12 +226,12 @@ async def test_the_dead_are_told_from_the_expired(
     guarded: Running, client: httpx.AsyncClient
 ) -> None:
     """An expired key says that it was good once."""
-    entrance = guarded.parts.entrance
-    assert entrance is not None
+    key_auth = guarded.parts.key_auth
+    assert key_auth is not None
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1.1))
     expired, _ = await guarded.key(expires=soon)
     revoked, name = await guarded.key()
-    await entrance.register.revoke(name)
+    await key_auth.store.revoke(name)
     assert (await client.get("/v1/models", headers=bearer(revoked))).json()[
         "code"
     ] == "unauthenticated"
@@ -401,9 +401,9 @@ async def test_no_connection_is_held_while_a_stream_runs(
     guarded: Running, client: httpx.AsyncClient
 ) -> None:
     """The database is asked at the start; hundreds of streams cost it nothing."""
-    entrance = guarded.parts.entrance
-    assert entrance is not None
-    pool: Any = entrance.database._engine.pool
+    key_auth = guarded.parts.key_auth
+    assert key_auth is not None
+    pool: Any = key_auth.database._engine.pool
     key, _ = await guarded.key()
     body = {"prompt": unique("[[words:30]] [[pace:0.01]]")}
     async with client.stream("POST", "/v1/text/stream", json=body, headers=bearer(key)) as response:

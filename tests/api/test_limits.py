@@ -10,7 +10,7 @@ import websockets
 
 from streamapi.api import limits
 from streamapi.emulator import Emulator
-from streamapi.generation.ask import Allowance, Caller
+from streamapi.generation.request import Allowance, Caller
 from tests.api.wire import calls, follow, hear, http, parse, say, unique
 from tests.conftest import PATIENT, Running, running
 

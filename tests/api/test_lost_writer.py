@@ -16,8 +16,8 @@ import websockets
 
 from streamapi.emulator import Emulator
 from streamapi.generation.event import Delta, Event, Start
-from streamapi.generation.log import Generation
-from streamapi.generation.redis_log import RedisLogs
+from streamapi.generation.generation import Generation
+from streamapi.generation.redis.logs import RedisLogs
 from tests import sse
 from tests.api.wire import ENDINGS, hear, http, say
 from tests.conftest import RedisServer, Running, running, until
@@ -206,7 +206,7 @@ async def test_the_stalled_writers_own_readers_get_the_same_ending(
     await expire(redis_server, writer)
     [lost] = await by_post(survivor, generation, MIRRORED + 2)
     here = asyncio.create_task(by_post(writer, generation, MIRRORED + 2))
-    redis_logs(writer)._lane.tried.clear()
+    redis_logs(writer)._connection.tried.clear()
     await redis_logs(writer).start()
     async with asyncio.timeout(15):
         assert await here == [lost]

@@ -170,7 +170,7 @@ async def test_what_is_read_as_it_comes_is_no_replay(emulator: Emulator) -> None
 
 
 def _nobody() -> Any:
-    from streamapi.generation.ask import Caller
+    from streamapi.generation.request import Caller
 
     return Caller()
 

@@ -12,9 +12,9 @@ import websockets
 from streamapi.emulator import Emulator
 from streamapi.errors import StoreUnavailable
 from streamapi.generation.event import EVENTS
-from streamapi.generation.log import Generation
-from streamapi.generation.redis_log import RedisLogs
-from streamapi.generation.redis_wire import FORMAT
+from streamapi.generation.generation import Generation
+from streamapi.generation.redis.logs import RedisLogs
+from streamapi.generation.redis.wire import FORMAT
 from tests.api.wire import hear, http, say, unique
 from tests.conftest import RedisServer, Running, bearer, running, until
 from tests.generation.test_log_contract import START, fresh, hold_on, text

@@ -577,7 +577,7 @@ async def test_sockets_that_are_gone_leave_nothing_behind(server: Running) -> No
 
 async def test_a_drain_says_goodbye(emulator: Emulator) -> None:
     """1001, after the generations on the socket have had their endings."""
-    from streamapi.app import close
+    from streamapi.drain import close
 
     async with running(emulator, ping_interval=0.1) as server:
         socket = await websockets.connect(f"{server.ws}/v1/ws", close_timeout=1)

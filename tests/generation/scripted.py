@@ -6,19 +6,19 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from streamapi.generation.ask import Ask
-from streamapi.generation.chain import Patience
+from streamapi.generation.admission import Admission
+from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.event import ENDINGS, Done, Event, Start, Usage
 from streamapi.generation.health import Circuits
 from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.model import Chunk, Model, Parser, Prompt
 from streamapi.generation.producer import Producer
-from streamapi.generation.turns import AllTurns
+from streamapi.generation.request import GenerationRequest
 from streamapi.tasks.text import TextParser
 
 PROMPT = Prompt(())
-QUICK = Patience(attempts=3, backoff=0.002, attempt=0.3, first_content=2.0, idle=0.3, total=5.0)
+QUICK = RetryPolicy(attempts=3, backoff=0.002, attempt=0.3, first_content=2.0, idle=0.3, total=5.0)
 END = Chunk(finish="stop", usage=Usage(3, 7, 1), model="scripted-001")
 LOG = "log_produced"
 
@@ -82,25 +82,27 @@ class Produced:
     def __init__(
         self,
         *models: Model,
-        patience: Patience = QUICK,
+        retry_policy: RetryPolicy = QUICK,
         parser: Callable[[], Parser] = TextParser,
         prompt: Prompt = PROMPT,
         bounds: LogBounds | None = None,
-        turns: AllTurns | None = None,
+        turns: Admission | None = None,
         circuits: Circuits | None = None,
     ) -> None:
-        self.turns = turns or AllTurns()
+        self.turns = turns or Admission()
         self.circuits = circuits or Circuits()
         self.logs: Logs = MemoryLogs(bounds)
-        self._ask = Ask(task="text", model="m", models=models, prompt=prompt, parser=parser)
-        self._patience = patience
+        self._ask = GenerationRequest(
+            task="text", model="m", models=models, prompt=prompt, parser=parser
+        )
+        self._retry_policy = retry_policy
         self.producer: Producer
         self.task: asyncio.Task[None]
 
     async def begin(self) -> "Produced":
         await self.logs.append(LOG, 1, [Start("text", 0.0)])
         self.producer = Producer(
-            self.logs, LOG, self._ask, self._patience, self.turns, self.circuits
+            self.logs, LOG, self._ask, self._retry_policy, self.turns, self.circuits
         )
         self.task = self.producer.start()
         return self

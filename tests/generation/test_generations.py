@@ -15,13 +15,13 @@ from streamapi.errors import (
     ShuttingDown,
     UpstreamUnavailable,
 )
-from streamapi.generation.ask import Ask, Caller
-from streamapi.generation.chain import Patience
+from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.event import Cancelled, Done, Event, Failed
+from streamapi.generation.generation import Generation
 from streamapi.generation.generations import Generations
-from streamapi.generation.log import Generation
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.model import Prompt
+from streamapi.generation.request import Caller, GenerationRequest
 from streamapi.tasks.text import TextParser
 from tests.conftest import until
 from tests.generation.scripted import END, QUICK, Pause, Scripted, say
@@ -34,8 +34,10 @@ def generations(bounds: LogBounds | None = None, grace: float = GRACE) -> Genera
     return Generations(MemoryLogs(bounds), QUICK, grace)
 
 
-def ask(model: Scripted, **more: Any) -> Ask:
-    return Ask(task="text", model="m", models=[model], prompt=Prompt(()), parser=TextParser, **more)
+def ask(model: Scripted, **more: Any) -> GenerationRequest:
+    return GenerationRequest(
+        task="text", model="m", models=[model], prompt=Prompt(()), parser=TextParser, **more
+    )
 
 
 def hanging() -> Scripted:
@@ -274,7 +276,7 @@ async def test_the_events_so_far_do_not_wait() -> None:
 # Idempotency.
 
 
-def keyed(model: Scripted, digest: str = "d", key: str = "k") -> Ask:
+def keyed(model: Scripted, digest: str = "d", key: str = "k") -> GenerationRequest:
     return ask(model, idempotency_key=key, digest=digest, on_disconnect="continue")
 
 
@@ -326,7 +328,7 @@ async def test_a_log_that_cannot_be_held_is_not_written() -> None:
         async def hold(self, generation: Generation) -> None:
             raise Overloaded("There is no room.")
 
-    patient = Patience(attempt=60.0, idle=60.0)
+    patient = RetryPolicy(attempt=60.0, idle=60.0)
     held, model = Generations(Unheld(), patient, GRACE), Scripted([*say("a"), Pause()])
     with pytest.raises(Overloaded):
         await held.start(ME, ask(model, cache="off"))

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from streamapi.access.fare import Fare
+from streamapi.access.answer_charge import AnswerCharge
 from streamapi.access.limits import MemoryLimits
 from streamapi.access.redis_limits import RedisLimits
-from streamapi.generation.ask import Ask, Caller
-from streamapi.generation.chain import Patience
+from streamapi.generation.admission import Admission, AdmissionBounds
+from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.event import Ending, Event
 from streamapi.generation.generations import Generations
 from streamapi.generation.memory_log import MemoryLogs
-from streamapi.generation.redis_log import RedisLogs
-from streamapi.generation.turns import AllTurns, TurnBounds
+from streamapi.generation.redis.logs import RedisLogs
+from streamapi.generation.request import Caller, GenerationRequest
 from streamapi.settings import Settings
 from tests.api.wire import unique
 from tests.conftest import RedisServer, until
 from tests.generation.scripted import END, Pause, Scripted, say
 from tests.generation.test_generations import ask
 
-LONG = Patience(attempt=60.0, first_content=60.0, idle=60.0, total=60.0)
+LONG = RetryPolicy(attempt=60.0, first_content=60.0, idle=60.0, total=60.0)
 SILENCE = 0.2
 """Seconds after the last event in which every wait that is still to come begins."""
 
@@ -67,17 +67,17 @@ class House:
 
     def __init__(self, logs: MemoryLogs | RedisLogs, limits: MemoryLimits | RedisLimits) -> None:
         self._limits = limits
-        self._turns = AllTurns(TurnBounds(calls=2, queue=10, queue_per_key=5))
+        self._turns = Admission(AdmissionBounds(calls=2, queue=10, queue_per_key=5))
         self._endings: list[Ending] = []
         self._logs = logs
         self._held = Generations(
             logs, LONG, grace=0.0, turns=self._turns, ended=lambda _, it: self._endings.append(it)
         )
 
-    async def ask(self, ask: Ask, seen: list[Event]) -> None:
+    async def ask(self, ask: GenerationRequest, seen: list[Event]) -> None:
         """Ask, and read to the end; what has come is seen."""
         caller = Caller("me", key="key_mine")
-        fare = Fare(self._limits, SETTINGS, caller, ask)
+        fare = AnswerCharge(self._limits, SETTINGS, caller, ask)
         generation = await self._held.start(caller, ask, fare)
         async for batch in self._held.read(generation):
             seen.extend(entry.event for entry in batch)

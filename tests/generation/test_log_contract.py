@@ -31,18 +31,10 @@ from streamapi.generation.event import (
     Usage,
     Wait,
 )
-from streamapi.generation.log import (
-    LOST_AT,
-    Conflict,
-    Entry,
-    Generation,
-    LogGone,
-    Logs,
-    Stopped,
-    Tail,
-)
+from streamapi.generation.generation import Generation
+from streamapi.generation.log import LOST_AT, Conflict, Entry, LogGone, Logs, Stopped, Tail
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
-from streamapi.generation.redis_log import RedisLogs
+from streamapi.generation.redis.logs import RedisLogs
 from tests.conftest import RedisServer, until
 
 Backend = Callable[[LogBounds], AbstractAsyncContextManager[Logs]]

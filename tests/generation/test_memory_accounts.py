@@ -8,9 +8,10 @@ import pytest
 
 from streamapi.errors import StreamapiError
 from streamapi.generation.event import Cancelled, Delta, Start
-from streamapi.generation.log import Conflict, Generation, LogGone
+from streamapi.generation.generation import Generation
+from streamapi.generation.log import Conflict, LogGone
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
-from streamapi.generation.redis_wire import lost
+from streamapi.generation.redis.wire import lost
 
 BOUNDS = LogBounds(
     ttl=50.0,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from streamapi.generation.event import Delta, Done, Served, Start, Timings, Usage
-from streamapi.generation.log import Generation
+from streamapi.generation.generation import Generation
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 
 ENDLESS = LogBounds(max_logs=10**6, max_total_bytes=10**10)

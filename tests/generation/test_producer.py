@@ -24,11 +24,11 @@ from streamapi.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from streamapi.generation.admission import Admission, AdmissionBounds
 from streamapi.generation.event import Cancelled, Delta, Event, Failed, Served, Usage, Wait
 from streamapi.generation.health import CircuitBounds, Circuits
 from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.model import Chunk, Prompt
-from streamapi.generation.turns import AllTurns, TurnBounds
 from streamapi.tasks.code import CodeParser, CodeRequest
 from tests.conftest import until
 from tests.generation.scripted import (
@@ -145,8 +145,8 @@ async def test_a_model_that_does_not_hang_up_after_its_finish_is_hung_up_on(scri
     silence in its middle would be given up."""
     model = Scripted([*script, Pause()])
     began = time.monotonic()
-    patience = msgspec.structs.replace(QUICK, idle=20.0, total=30.0)
-    assert done((await produce(model, patience=patience))[-1]).result == {"text": "a"}
+    retry_policy = msgspec.structs.replace(QUICK, idle=20.0, total=30.0)
+    assert done((await produce(model, retry_policy=retry_policy))[-1]).result == {"text": "a"}
     assert time.monotonic() - began < 5
     await eventually_closed(model)
 
@@ -177,8 +177,8 @@ async def test_what_fails_before_content_is_tried_exactly_so_often(
 ) -> None:
     """`attempts` requests, a `wait` between them, and then the failure of the last."""
     model = Scripted(script)
-    patience = msgspec.structs.replace(QUICK, attempts=attempts, attempt=0.02)
-    events = await produce(model, patience=patience)
+    retry_policy = msgspec.structs.replace(QUICK, attempts=attempts, attempt=0.02)
+    events = await produce(model, retry_policy=retry_policy)
     assert model.requests == attempts
     assert [event.type for event in events] == ["start", *["wait"] * (attempts - 1), "failed"]
     failed = events[-1]
@@ -192,7 +192,7 @@ async def test_what_fails_before_content_is_tried_exactly_so_often(
 async def test_what_passes_by_itself_leaves_no_trace_but_waits(script: Any, code: str) -> None:
     """After two failures the third attempt's answer is whole and alone."""
     model = Scripted(script, script, [*say("a", "b"), END])
-    events = await produce(model, patience=msgspec.structs.replace(QUICK, attempt=0.05))
+    events = await produce(model, retry_policy=msgspec.structs.replace(QUICK, attempt=0.05))
     assert [event.type for event in events] == ["start", "wait", "wait", "delta", "delta", "done"]
     waits = [event for event in events if isinstance(event, Wait)]
     assert [(wait.reason, wait.attempt, wait.model) for wait in waits] == [
@@ -266,7 +266,7 @@ async def test_the_providers_wait_is_honoured() -> None:
 
 async def test_nobody_waits_between_attempts_with_a_call_in_hand() -> None:
     """While one waits before it asks again, another may call."""
-    turns = AllTurns(TurnBounds(calls=1))
+    turns = Admission(AdmissionBounds(calls=1))
     later = UpstreamUnavailable("later", retry_after=0.2)
     model = Scripted([later], [*say("a"), END])
     produced = await Produced(model, turns=turns).begin()
@@ -278,7 +278,7 @@ async def test_nobody_waits_between_attempts_with_a_call_in_hand() -> None:
 
 async def test_a_call_is_let_go_of_however_it_ends() -> None:
     """An answer, a failure, a fallback, a bug, a stop: nothing is held afterwards."""
-    turns = AllTurns(TurnBounds(calls=2))
+    turns = Admission(AdmissionBounds(calls=2))
     for script in (
         [*say("a"), END], [*say("a"), AWAY], [RuntimeError("a bug")], [AWAY], [Pause()],
         [*say("a"), Pause()],
@@ -296,10 +296,10 @@ async def test_a_call_is_let_go_of_however_it_ends() -> None:
 
 async def test_the_backoff_doubles_and_is_jittered() -> None:
     """Without a wait of the provider's: at most b, 2b, 4b ..., somewhere between."""
-    patience = msgspec.structs.replace(QUICK, attempts=5, backoff=0.01)
+    retry_policy = msgspec.structs.replace(QUICK, attempts=5, backoff=0.01)
     delays: list[list[float]] = []
     for _ in range(6):
-        events = await produce(Scripted([AWAY]), patience=patience)
+        events = await produce(Scripted([AWAY]), retry_policy=retry_policy)
         delays.append([event.delay for event in events if isinstance(event, Wait)])
     for row in delays:
         assert all(0 <= delay <= 0.01 * 2**n + 0.001 for n, delay in enumerate(row))
@@ -321,10 +321,13 @@ async def test_a_wait_beyond_the_budget_fails_at_once() -> None:
 
 async def test_all_attempts_share_one_budget() -> None:
     """However many attempts are allowed, together they end at the budget."""
-    patience = msgspec.structs.replace(QUICK, attempts=20, attempt=0.1, first_content=0.25)
+    retry_policy = msgspec.structs.replace(QUICK, attempts=20, attempt=0.1, first_content=0.25)
     model = Scripted([Pause()])
     began = time.monotonic()
-    assert await (await Produced(model, patience=patience).begin()).code() == "upstream_timeout"
+    assert (
+        await (await Produced(model, retry_policy=retry_policy).begin()).code()
+        == "upstream_timeout"
+    )
     assert 0.2 < time.monotonic() - began < 0.6
     assert model.requests in (2, 3)
     await eventually_closed(model)
@@ -335,10 +338,10 @@ async def test_all_attempts_share_one_budget() -> None:
 
 async def test_the_answer_has_a_bound_in_total() -> None:
     """A model that never stops talking is stopped at `total`."""
-    patience = msgspec.structs.replace(QUICK, total=0.15, first_content=0.1)
+    retry_policy = msgspec.structs.replace(QUICK, total=0.15, first_content=0.1)
     model = Scripted([step for _ in range(100) for step in (Chunk("x"), Pause(0.02))])
     began = time.monotonic()
-    produced = await Produced(model, patience=patience).begin()
+    produced = await Produced(model, retry_policy=retry_policy).begin()
     assert await produced.code() == "upstream_timeout"
     assert time.monotonic() - began < 0.5
     await eventually_closed(model)
@@ -346,16 +349,16 @@ async def test_the_answer_has_a_bound_in_total() -> None:
 
 async def test_a_slow_answer_is_not_a_silent_one() -> None:
     """Pauses shorter than `idle` may add up to more."""
-    patience = msgspec.structs.replace(QUICK, idle=0.1)
+    retry_policy = msgspec.structs.replace(QUICK, idle=0.1)
     model = Scripted([*[step for _ in range(8) for step in (Chunk("x"), Pause(0.03))], END])
-    assert done((await produce(model, patience=patience))[-1]).result == {"text": "x" * 8}
+    assert done((await produce(model, retry_policy=retry_policy))[-1]).result == {"text": "x" * 8}
 
 
 async def test_the_first_content_ends_the_budget_for_it() -> None:
     """Once content has come, the attempt's own time-out is over."""
-    patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.06, idle=1.0)
+    retry_policy = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.06, idle=1.0)
     model = Scripted([*say("a"), Pause(0.15), *say("b"), END])
-    assert done((await produce(model, patience=patience))[-1]).result == {"text": "ab"}
+    assert done((await produce(model, retry_policy=retry_policy))[-1]).result == {"text": "ab"}
 
 
 # The chain of models.
@@ -385,10 +388,10 @@ PASSED_ON = [
 @pytest.mark.parametrize("trouble", PASSED_ON, ids=repr)
 async def test_what_another_model_may_mend_is_passed_on_at_once(trouble: Any) -> None:
     """One request, no wait, however the first model fails; a model that hangs has its attempt."""
-    patience = msgspec.structs.replace(QUICK, attempt=0.05)
+    retry_policy = msgspec.structs.replace(QUICK, attempt=0.05)
     first, second = Scripted([trouble], name="first"), Scripted([*say("a"), END], name="second")
     began = time.monotonic()
-    events = await produce(first, second, patience=patience)
+    events = await produce(first, second, retry_policy=retry_policy)
     assert time.monotonic() - began < 1.4
     assert (first.requests, second.requests) == (1, 1)
     assert [event.type for event in events] == ["start", "wait", "delta", "done"]
@@ -398,10 +401,10 @@ async def test_what_another_model_may_mend_is_passed_on_at_once(trouble: Any) ->
 
 async def test_models_that_hang_share_the_budget() -> None:
     """Each gets what is left divided by the models that are left: none is left out."""
-    patience = msgspec.structs.replace(QUICK, attempt=5.0, first_content=0.3)
+    retry_policy = msgspec.structs.replace(QUICK, attempt=5.0, first_content=0.3)
     models = [Scripted([Pause()], name=str(n)) for n in range(2)]
     models.append(Scripted([*say("a"), END], name="last"))
-    events = await produce(*models, patience=patience)
+    events = await produce(*models, retry_policy=retry_policy)
     assert done(events[-1])
     assert [model.requests for model in models] == [1, 1, 1]
     asked = [model.asked[0] - models[0].asked[0] for model in models]
@@ -412,11 +415,11 @@ async def test_models_that_hang_share_the_budget() -> None:
 @pytest.mark.parametrize("queue", [0, 5], ids=["full", "slow"])
 async def test_a_busy_model_passes_on(queue: int) -> None:
     """A full queue passes on at once, and one that is not passes on after `fallback_after`."""
-    turns = AllTurns(TurnBounds(calls=1, queue=queue))
+    turns = Admission(AdmissionBounds(calls=1, queue=queue))
     await turns.of("first").take("someone")
-    patience = msgspec.structs.replace(QUICK, fallback_after=0.02)
+    retry_policy = msgspec.structs.replace(QUICK, fallback_after=0.02)
     first, second = Scripted(name="first"), Scripted([*say("a"), END], name="second")
-    events = await produce(first, second, turns=turns, patience=patience)
+    events = await produce(first, second, turns=turns, retry_policy=retry_policy)
     assert (first.requests, second.requests) == (0, 1)
     waits = [(w.reason, w.model) for w in events if isinstance(w, Wait)]
     assert waits == [("queued", "first")] * bool(queue) + [("fallback", "second")]
@@ -481,8 +484,8 @@ async def test_the_place_of_the_probe_is_freed(out: str) -> None:
     circuit = circuits.of("first")
     assert circuit.until is not None
     model = Scripted(OUTS[out], name="first")
-    patience = msgspec.structs.replace(QUICK, attempts=1)
-    produced = await Produced(model, circuits=circuits, patience=patience).begin()
+    retry_policy = msgspec.structs.replace(QUICK, attempts=1)
+    produced = await Produced(model, circuits=circuits, retry_policy=retry_policy).begin()
     if out == "a stop":
         while not model.open:
             await asyncio.sleep(0)
@@ -526,9 +529,9 @@ async def test_a_failure_leaves_one_line(
     trouble: Any, line: str, after: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The model, the attempt, the code and the cause; and no word of the answer."""
-    patience = msgspec.structs.replace(QUICK, attempts=1, attempt=0.02, idle=0.02)
+    retry_policy = msgspec.structs.replace(QUICK, attempts=1, attempt=0.02, idle=0.02)
     with caplog.at_level("INFO", "streamapi.generation"):
-        await produce(Scripted([*say("secret")] * after + [trouble]), patience=patience)
+        await produce(Scripted([*say("secret")] * after + [trouble]), retry_policy=retry_policy)
     [told] = [r.getMessage() for r in caplog.records if "attempt" in r.getMessage()]
     assert told.startswith("scripted, attempt 1: ")
     assert after or line in told
@@ -539,8 +542,8 @@ async def test_the_cause_below_an_error_is_told(caplog: pytest.LogCaptureFixture
     """The network's error has the reason why; its message may have what was sent, its kind not."""
     error = UpstreamUnavailable("The connection broke.")
     error.__cause__ = ConnectionRefusedError(111, "Connection refused", "secret")
-    patience = msgspec.structs.replace(QUICK, attempts=1)
-    await produce(Scripted([error]), patience=patience)
+    retry_policy = msgspec.structs.replace(QUICK, attempts=1)
+    await produce(Scripted([error]), retry_policy=retry_policy)
     [line] = [r.getMessage() for r in caplog.records if "attempt" in r.getMessage()]
     assert line.endswith("The connection broke.; ConnectionRefusedError: Connection refused")
 
@@ -573,11 +576,11 @@ SIGNS = {"hidden thoughts": Chunk(thought="hm "), "held back text": Chunk("hm ")
 async def test_a_model_that_writes_is_alive(sign: str, models: int) -> None:
     """What no reader sees yet still says that the model works: no deadline but the total ends it,
     not the attempt's, not the budget of the first content, not the share of it."""
-    patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, idle=0.15)
+    retry_policy = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, idle=0.15)
     steps = [step for _ in range(10) for step in (SIGNS[sign], Pause(0.03))]
     model = Scripted([*steps, *say("a"), END])
     others = [Scripted([*say("b"), END], name="other")] * (models - 1)
-    events = await produce(model, *others, patience=patience, parser=Silent)
+    events = await produce(model, *others, retry_policy=retry_policy, parser=Silent)
     assert text_of(events).endswith("a")
     assert [event.type for event in events] == ["start", "delta", "done"]
     assert model.requests == 1
@@ -587,12 +590,12 @@ async def test_a_model_that_writes_is_alive(sign: str, models: int) -> None:
 async def test_a_code_answer_that_begins_with_prose(language: str | None) -> None:
     """It takes much longer than an attempt may, and is not asked for again: prose that cannot be
     code is shown as it comes, and what may be code still waits for its fence in peace."""
-    patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, idle=0.15)
+    retry_policy = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, idle=0.15)
     prose = ["Here ", "is ", "a ", "script: ", *["it ", "merges "] * 4, "\n"]
     steps = [step for word in prose for step in (Chunk(word), Pause(0.03))]
     model = Scripted([*steps, *say("```\na=1\n```\n"), END])
     request = CodeRequest(prompt="p", language=language)
-    events = await produce(model, patience=patience, parser=lambda: CodeParser(request))
+    events = await produce(model, retry_policy=retry_policy, parser=lambda: CodeParser(request))
     assert done(events[-1]).result["code"] == "a=1\n"
     assert "wait" not in [event.type for event in events]
     assert model.requests == 1
@@ -603,9 +606,9 @@ async def test_a_code_answer_that_begins_with_prose(language: str | None) -> Non
 @pytest.mark.parametrize("sign", SIGNS)
 async def test_a_model_that_wrote_and_fell_silent_is_asked_again(sign: str) -> None:
     """Alive is who writes: after `idle` seconds of silence the attempt has failed."""
-    patience = msgspec.structs.replace(QUICK, attempt=0.02, idle=0.05)
+    retry_policy = msgspec.structs.replace(QUICK, attempt=0.02, idle=0.05)
     model = Scripted([SIGNS[sign], Pause()], [*say("a"), END])
-    events = await produce(model, patience=patience, parser=Silent)
+    events = await produce(model, retry_policy=retry_policy, parser=Silent)
     assert [event.type for event in events] == ["start", "wait", "delta", "done"]
     await eventually_closed(model)
 
@@ -614,11 +617,11 @@ async def test_a_model_that_wrote_and_fell_silent_is_asked_again(sign: str) -> N
 async def test_behind_the_budget_no_other_model_is_asked(sign: str) -> None:
     """A model that wrote may outlive the budget of the first content. The next one would have no
     time, and its circuit would take it for a failure."""
-    patience = msgspec.structs.replace(QUICK, attempt=0.02, first_content=0.05, idle=0.1)
+    retry_policy = msgspec.structs.replace(QUICK, attempt=0.02, first_content=0.05, idle=0.1)
     circuits = Circuits(CircuitBounds(in_a_row=1))
     second = Scripted([*say("a"), END], name="second")
     first = Scripted([SIGNS[sign], Pause()], name="first")
-    produced = Produced(first, second, patience=patience, parser=Silent, circuits=circuits)
+    produced = Produced(first, second, retry_policy=retry_policy, parser=Silent, circuits=circuits)
     assert await (await produced.begin()).code() == "upstream_timeout"
     assert second.requests == 0
     assert circuits.of("second").until is None
@@ -627,10 +630,10 @@ async def test_behind_the_budget_no_other_model_is_asked(sign: str) -> None:
 @pytest.mark.parametrize("sign", SIGNS)
 async def test_a_model_that_never_comes_to_anything_ends_at_the_total(sign: str) -> None:
     """A model that thinks for ever is stopped where every answer is."""
-    patience = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, total=0.3)
+    retry_policy = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, total=0.3)
     model = Scripted([step for _ in range(100) for step in (SIGNS[sign], Pause(0.02))])
     began = time.monotonic()
-    produced = await Produced(model, patience=patience, parser=Silent).begin()
+    produced = await Produced(model, retry_policy=retry_policy, parser=Silent).begin()
     assert await produced.code() == "upstream_timeout"
     assert 0.25 < time.monotonic() - began < 1.0
     assert model.requests == 1
@@ -768,8 +771,8 @@ async def test_stopped_at_any_moment_there_is_one_ending(turns: int) -> None:
     """Whichever turn of the loop a stop comes in: one ending, nothing open."""
     script = [*say("a", "b", "c"), END]
     model = Scripted([AWAY], script)
-    patience = msgspec.structs.replace(QUICK, backoff=1e-9)
-    produced = await Produced(model, patience=patience).begin()
+    retry_policy = msgspec.structs.replace(QUICK, backoff=1e-9)
+    produced = await Produced(model, retry_policy=retry_policy).begin()
     for _ in range(turns):
         await asyncio.sleep(0)
     produced.producer.stop("caller")

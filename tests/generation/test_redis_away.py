@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from streamapi.errors import StoreUnavailable
-from streamapi.generation.ask import Ask, Caller
 from streamapi.generation.event import Cancelled
+from streamapi.generation.generation import Generation
 from streamapi.generation.generations import Generations
-from streamapi.generation.log import Generation, Stopped, Tail
+from streamapi.generation.log import Stopped, Tail
 from streamapi.generation.memory_log import LogBounds
-from streamapi.generation.redis_log import RedisLogs
+from streamapi.generation.redis.logs import RedisLogs
+from streamapi.generation.request import Caller, GenerationRequest
 from streamapi.tasks.text import TextParser
 from tests.conftest import RedisServer, until
 from tests.generation.scripted import END, PROMPT, QUICK, Pause, Scripted, say
@@ -307,7 +308,9 @@ async def test_the_model_is_asked_while_others_are_told(server: RedisServer) -> 
     async with process(server) as logs:
         generations = Generations(logs, QUICK, grace=0.0)
         model = Scripted([*say("a"), Pause(), END])
-        ask = Ask(task="text", model="m", models=[model], prompt=PROMPT, parser=TextParser)
+        ask = GenerationRequest(
+            task="text", model="m", models=[model], prompt=PROMPT, parser=TextParser
+        )
         server.freeze()
         starting = asyncio.create_task(generations.start(Caller("me"), ask))
         await until(lambda: model.open == 1, "the model is asked")

@@ -13,17 +13,10 @@ import pytest
 
 from streamapi.errors import ProducerLost
 from streamapi.generation.event import Cancelled, Delta, Event, Failed, let_go
-from streamapi.generation.log import (
-    LOST_AT,
-    Conflict,
-    Entry,
-    Generation,
-    LogGone,
-    Stopped,
-    Tail,
-)
+from streamapi.generation.generation import Generation
+from streamapi.generation.log import LOST_AT, Conflict, Entry, LogGone, Stopped, Tail
 from streamapi.generation.memory_log import LogBounds
-from streamapi.generation.redis_log import RedisLogs
+from streamapi.generation.redis.logs import RedisLogs
 from tests.conftest import RedisServer, until
 from tests.generation.test_log_contract import DONE, FAILED, START, fresh, hold_on, text
 
@@ -110,7 +103,7 @@ async def stall(logs: RedisLogs) -> None:
 
 async def resume(logs: RedisLogs) -> None:
     """Let it go on."""
-    logs._lane.tried.clear()
+    logs._connection.tried.clear()
     await logs.start()
 
 
@@ -321,10 +314,10 @@ async def test_an_ending_behind_anothers_ending_is_a_conflict(pair: Pair) -> Non
     mine = await held(here, text(2))
     await stall(here)
     ended = await told(there, mine)
-    here._lane.available = True  # it does not know yet that it was away
+    here._connection.available = True  # it does not know yet that it was away
     ending = asyncio.create_task(here.append(mine.log, 3, [DONE]))
     await asyncio.sleep(0)
-    here._lane.available = False
+    here._connection.available = False
     await resume(here)
     with pytest.raises(Conflict):
         await ending

@@ -3,7 +3,7 @@
 import pytest
 
 from streamapi.errors import Overloaded
-from streamapi.generation.log import Generation
+from streamapi.generation.generation import Generation
 from streamapi.generation.remembered import Held, Remembered
 
 

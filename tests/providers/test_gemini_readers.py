@@ -10,9 +10,9 @@ from streamapi.emulator import FAULTS, Emulator
 from streamapi.errors import StreamapiError
 from streamapi.generation.model import Chunk, Message, Prompt
 from streamapi.providers.catalogue import Catalogue
-from streamapi.providers.gemini import Gemini
-from streamapi.providers.gemini_langchain import arguments, messages
-from streamapi.providers.gemini_request import Templates, _Intercepted
+from streamapi.providers.gemini.langchain import arguments, messages
+from streamapi.providers.gemini.models import Gemini
+from streamapi.providers.gemini.request import Templates, _Intercepted
 from streamapi.tasks import every_task
 
 CARD = Catalogue().serving("gemini-3.8-flash")

@@ -15,7 +15,7 @@ from streamapi.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from streamapi.providers.google_errors import asked_wait, from_status
+from streamapi.providers.gemini.errors import asked_wait, from_status
 
 
 def body(message: str = "m", *details: Any) -> dict[str, Any]:

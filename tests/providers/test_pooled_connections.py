@@ -11,9 +11,9 @@ import pytest
 from streamapi.emulator import Emulator
 from streamapi.errors import UpstreamUnavailable
 from streamapi.generation.model import Message, Prompt
-from streamapi.providers import gemini as module
 from streamapi.providers.catalogue import Catalogue
-from streamapi.providers.gemini import Gemini
+from streamapi.providers.gemini import models as module
+from streamapi.providers.gemini.models import Gemini
 from tests.api.wire import calls, http, unique
 from tests.conftest import at_defaults
 

@@ -10,7 +10,7 @@ from streamapi.api.documents import parts, streams
 from streamapi.api.documents.operations import Operation
 from streamapi.api.documents.schemas import Schema, Schemas, ref
 from streamapi.api.documents.shapes import Accepted
-from streamapi.api.tasks import NOT_BY_GET
+from streamapi.api.routes.tasks import NOT_BY_GET
 from streamapi.tasks.task import Task
 
 

@@ -19,7 +19,7 @@ from streamapi.api.documents import failures, parts, streams
 from streamapi.api.documents.doors import doors
 from streamapi.api.documents.operations import Operation, resources
 from streamapi.api.documents.schemas import Schema, Schemas
-from streamapi.api.services import Services
+from streamapi.services import Services
 from streamapi.version import version
 
 DESCRIPTION = """
@@ -74,7 +74,7 @@ class Provider(OpenAPIProvider):
     def _build(self) -> dict[str, Any]:
         services: Services = self._app.extensions["streamapi"]
         tasks = services.tasks.values()
-        self._guarded = services.entrance is not None  # an open server asks nobody for a key
+        self._guarded = services.key_auth is not None  # an open server asks nobody for a key
         schemas = Schemas(services.tasks)
         self._operations = resources(schemas)
         for task in tasks:

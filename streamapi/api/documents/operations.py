@@ -19,7 +19,7 @@ from streamapi.api.documents.shapes import (
     ModelList,
     Readiness,
 )
-from streamapi.api.tickets import TicketRequest
+from streamapi.api.routes.tickets import TicketRequest
 
 
 @dataclass(frozen=True)

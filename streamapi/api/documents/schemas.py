@@ -29,7 +29,7 @@ from streamapi.api.documents.shapes import (
     Readiness,
     StartData,
 )
-from streamapi.api.tickets import TicketRequest
+from streamapi.api.routes.tickets import TicketRequest
 from streamapi.errors import Problem, every_error
 from streamapi.generation.event import EVENTS, Cancelled, Done, Failed, Start, Timings, Usage
 from streamapi.tasks.task import Task, TaskRequest

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from streamapi.errors import Problem
 from streamapi.generation.event import FinishReason, Status, Timings, Usage
-from streamapi.generation.log import CacheStatus
+from streamapi.generation.generation import CacheStatus
 
 GenerationId = Annotated[str, Meta(pattern="^gen_", description="Public and unguessable.")]
 Moment = Annotated[

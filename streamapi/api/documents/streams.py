@@ -11,7 +11,8 @@ from streamapi.api import sse
 from streamapi.api.documents.parts import EVENT_ID, headers
 from streamapi.api.documents.schemas import Schema
 from streamapi.generation.event import Delta, Done, Event, Served, Start, Timings, Usage, encode
-from streamapi.generation.log import Entry, Generation
+from streamapi.generation.generation import Generation
+from streamapi.generation.log import Entry
 
 MEDIA_TYPE = "text/event-stream"
 STREAM = (

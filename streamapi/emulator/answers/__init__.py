@@ -1,9 +1,15 @@
 """Answers: what the script says, made from the question alone.
 
 The same question gets the same answer, whatever its markers: all choices are
-taken by a generator seeded with the question. There are three kinds, each with a
-module: an essay about the prompt, code in the language asked for, JSON that
-obeys a schema.
+taken by a generator seeded with the question.
+
+    essay.py     an essay about the prompt
+    code.py      code in the language asked for, from
+    snippets.py  a small program for each language
+    labels.py    which labels fit a text
+    schema.py    JSON that obeys a schema
+    topic.py     what a prompt is about
+    hostile.py   text that breaks careless readers
 """
 
 import hashlib

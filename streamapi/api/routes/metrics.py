@@ -1,0 +1,19 @@
+"""Metrics of this process, for Prometheus to scrape."""
+
+from quart import Blueprint, Response
+from quart_rate_limiter import rate_exempt
+
+from streamapi.api.context import services
+from streamapi.api.who import needs
+from streamapi.telemetry.metrics import CONTENT_TYPE
+
+routes = Blueprint("metrics", __name__)
+
+
+@routes.get("/metrics")
+@rate_exempt
+@needs("usage")
+async def metrics() -> Response:
+    """What this process counts, in Prometheus's text format."""
+    headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
+    return Response(services().metrics.text(), headers=headers)

@@ -1,0 +1,129 @@
+"""The doors of every task: one JSON answer, Server-Sent Events by POST and by GET, or an answer
+to follow later. The WebSocket door is in `socket.py`.
+
+A resumption (`Last-Event-ID`, `after`) on any of these addresses never starts a generation.
+"""
+
+from typing import Any
+
+from quart import Blueprint, Response, request
+
+from streamapi.api import sse
+from streamapi.api.answer import GenerationFailed, answer, headers, own_problem
+from streamapi.api.ask import idempotency_header, idempotency_key, start
+from streamapi.api.body import read_object, read_query
+from streamapi.api.context import caller, services
+from streamapi.api.limits import resumable
+from streamapi.api.problems import request_id
+from streamapi.api.routes.generations import interruptible, json_response, resume
+from streamapi.api.who import takes_tickets
+from streamapi.errors import GenerationCancelled, InvalidRequest
+from streamapi.generation.event import Cancelled, Failed, Fold, encode, fold
+from streamapi.generation.generation import Generation
+from streamapi.services import Services
+from streamapi.tasks.task import Task
+
+NOT_FIELDS = frozenset({"idempotency_key", "ticket"})
+"""Parameters that are no fields of the request."""
+
+NOT_BY_GET = frozenset({"metadata", "messages"})
+"""Fields that parameters cannot carry."""
+
+
+def blueprint(task: Task[Any]) -> Blueprint:
+    """The routes of a task."""
+    doors = Blueprint(task.name, __name__, url_prefix=f"/v1/{task.name}")
+
+    @doors.post("")
+    async def respond() -> Response:
+        return await answer_json(task)
+
+    @doors.post("/stream")
+    @resumable
+    async def stream() -> Response:
+        return await stream_by_post(task)
+
+    @doors.get("/stream")
+    @resumable
+    @takes_tickets
+    async def event_source() -> Response:
+        return await stream_by_get(task)
+
+    return doors
+
+
+async def answer_json(task: Task[Any]) -> Response:
+    """Wait for the whole answer; with `Prefer: respond-async`, say where it will be."""
+    parts, later = services(), _wants_it_later()
+    generation = await start(
+        parts,
+        caller(),
+        task,
+        await read_object(),
+        idempotency_key=idempotency_header(),
+        outlives_reader=later,
+    )
+    if later:
+        return _accepted(generation, fold(await parts.generations.events(generation)))
+    batches = parts.generations.read(generation)
+    folded = fold([entry.event async for batch in batches for entry in batch])
+    if isinstance(folded.ending, Failed):
+        raise GenerationFailed(own_problem(folded.ending.problem, generation, request_id()))
+    if isinstance(folded.ending, Cancelled):
+        problem = GenerationCancelled("It was cancelled while its answer was waited for.").problem()
+        raise GenerationFailed(own_problem(problem, generation, request_id()))
+    return json_response(generation, folded)
+
+
+async def stream_by_post(task: Task[Any]) -> Response:
+    """Stream the answer to a client that can POST."""
+    parts = services()
+    if cursor := sse.cursor():
+        return await resume(parts, _named(cursor), sse.COMMENT)
+    generation = await start(
+        parts, caller(), task, await read_object(), idempotency_key=idempotency_header()
+    )
+    return await _stream(parts, generation, sse.COMMENT, parts.settings.stream_open_after)
+
+
+async def stream_by_get(task: Task[Any]) -> Response:
+    """Stream the answer to a browser's `EventSource`, which needs an id to resume from at once."""
+    parts = services()
+    if request.method == "HEAD":
+        return Response(b"", headers=sse.HEADERS)
+    if cursor := sse.cursor():
+        return await resume(parts, _named(cursor), sse.PING)
+    key = idempotency_key(request.args.get("idempotency_key"))
+    fields = read_query(task.request, NOT_BY_GET, also=NOT_FIELDS)
+    generation = await start(parts, caller(), task, fields, idempotency_key=key, lax=True)
+    return await _stream(parts, generation, sse.PING, 0.0)
+
+
+async def _stream(
+    parts: Services, generation: Generation, ping: bytes, open_after: float
+) -> Response:
+    frames = sse.stream(parts, generation, request_id(), ping=ping, open_after=open_after)
+    return await sse.respond(generation, interruptible(parts, frames))
+
+
+def _accepted(generation: Generation, so_far: Fold) -> Response:
+    place = f"/v1/generations/{generation.id}"
+    body = encode({**answer(generation, so_far, request_id()), "events": f"{place}/events"})
+    response = Response(body, status=202, content_type="application/json")
+    response.headers.update(headers(generation))
+    response.headers["Location"] = place
+    response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+def _wants_it_later() -> bool:
+    """`Prefer: respond-async` (RFC 7240)."""
+    preferences = ",".join(request.headers.getlist("Prefer")).lower().split(",")
+    return any(item.split(";")[0].strip() == "respond-async" for item in preferences)
+
+
+def _named(cursor: tuple[str | None, int]) -> tuple[str, int]:
+    generation, after = cursor
+    if generation is None:
+        raise InvalidRequest("Here, `after` must name the generation: gen_....12.")
+    return generation, after

@@ -1,0 +1,60 @@
+"""Tickets for the addresses of `EventSource` and WebSocket: see `access/tickets.py`."""
+
+from pydantic import BaseModel, ConfigDict, Field
+from quart import Blueprint, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from streamapi.access.tickets import TTL, Ticket, make, name_of
+from streamapi.api.body import read_object, validate
+from streamapi.api.context import caller, services
+from streamapi.errors import FieldError, InvalidRequest
+from streamapi.generation.event import encode
+
+routes = Blueprint("tickets", __name__, url_prefix="/v1/tickets")
+
+
+class TicketRequest(BaseModel):
+    """What a ticket is to be good for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(
+        description="The path where it will be presented: of a stream by GET, or of a WebSocket.",
+        max_length=500,
+        pattern="^/[^/]",  # the router forgives a slash too many, or too few
+        examples=["/v1/text/stream"],
+    )
+
+
+@routes.post("")
+async def create() -> Response:
+    """Get a ticket: it stands for your key in the address of an `EventSource` or a WebSocket
+    (`?ticket=`), on this path, for one generation. Presented again, it joins the one that it began
+    or follows."""
+    wanted = validate(TicketRequest, await read_object())
+    task = _task_of(wanted.path)
+    if task in services().tasks:
+        caller().check(task)
+    shown = make()
+    ticket = Ticket(g.get("key_digest", ""), wanted.path, request.headers.get("Origin"))
+    await services().tickets.put(name_of(shown), ticket, TTL)
+    body = encode({"ticket": shown, "path": wanted.path, "expires_in": TTL})
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Response(body, status=201, headers=headers)
+
+
+def _task_of(path: str) -> str:
+    """The task whose stream or socket has this path; empty for those of any task. Raises
+    `InvalidRequest` for a path that takes no tickets."""
+    for websocket in (False, True):
+        adapter = current_app.url_map.bind("localhost")
+        try:
+            endpoint, _ = adapter.match(path, method="GET", websocket=websocket)
+        except (HTTPException, RequestRedirect):
+            continue
+        if getattr(current_app.view_functions[endpoint], "takes_tickets", False):
+            blueprint, _, name = str(endpoint).partition(".")
+            return name if blueprint == "sockets" else blueprint
+    error = FieldError("must be the path of a stream by GET, or of a WebSocket", "/path")
+    raise InvalidRequest.of(error)

@@ -1,0 +1,33 @@
+"""A generation: one caller's hold on a log, and what the caller knows of it.
+
+It is usually the only hold on its log. Who asks for the same again gets another generation on the
+same log; a repeated idempotency key gets the same generation.
+"""
+
+from typing import Literal
+
+import msgspec
+
+OnDisconnect = Literal["grace", "cancel", "continue"]
+CacheStatus = Literal["miss", "hit", "collapsed"]
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """One caller's hold on a log: what the caller got for one request.
+
+    `model` is the one asked for; `created` is in seconds since 1970; `owner` is who asked, and
+    nobody else sees it; `digest` stands for the request that began it. For `promise` seconds from
+    its beginning an idempotency key stands for it, and it must not be forgotten (0: none does).
+    """
+
+    id: str
+    log: str
+    owner: str
+    task: str
+    model: str
+    created: float
+    metadata: dict[str, str] = {}
+    digest: str = ""
+    cache: CacheStatus = "miss"
+    on_disconnect: OnDisconnect = "grace"
+    promise: float = 0.0

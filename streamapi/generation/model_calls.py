@@ -1,0 +1,222 @@
+"""Asks the models of a chain until one of them has content.
+
+`chain` has the rules (who is next, and on what terms), `health` knows who is well, `attempt` is
+one request; this is what waits for them. Every failure leaves one line in the log that says why.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import tenacity
+
+from streamapi.errors import (
+    CallerError,
+    Overloaded,
+    StreamapiError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from streamapi.generation.admission import Admission
+from streamapi.generation.attempt import Attempt
+from streamapi.generation.chain import (
+    PASSED_ON,
+    RETRIED,
+    RetryPolicy,
+    Terms,
+    failure_of,
+    next_of,
+    terms,
+)
+from streamapi.generation.event import Event, Wait
+from streamapi.generation.health import Circuit, Circuits, outcome_of
+from streamapi.generation.model import Model
+from streamapi.generation.request import GenerationRequest
+from streamapi.generation.timers import Deadline
+
+logger = logging.getLogger(__name__)
+
+Write = Callable[[Sequence[Event]], Awaitable[None]]
+
+
+class ModelCalls:
+    """The way of one request to its first content. `began` is when the generation did; `write`
+    puts `wait` events into the log. `attempt` is the latest one, also when it failed, and
+    `queued` how many seconds were spent in queues."""
+
+    __slots__ = (
+        "_ask", "_began", "_circuits", "_retry_policy", "_turns", "_write", "attempt", "queued",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        ask: GenerationRequest,
+        retry_policy: RetryPolicy,
+        began: float,
+        turns: Admission,
+        circuits: Circuits,
+        write: Write,
+    ) -> None:
+        self._ask = ask
+        self._retry_policy = retry_policy
+        self._began = began
+        self._turns = turns
+        self._circuits = circuits
+        self._write = write
+        self.attempt: Attempt | None = None
+        self.queued = 0.0
+
+    async def open(self) -> Attempt:
+        """The attempt that came to its first content, of whichever model did."""
+        left = list(self._ask.models)
+        failures: list[StreamapiError] = []
+        end = self._began + self._retry_policy.first_content
+        # A model that wrote may have outlived the budget: in no time the next one could only fail.
+        while left and (not failures or time.monotonic() < end):
+            circuits = [self._circuits.of(model.name) for model in left]
+            index = next_of(circuits, time.monotonic())
+            model, circuit = left.pop(index), circuits.pop(index)
+            try:
+                return await self._ask_model(model, circuit, circuits, end, bool(failures))
+            except PASSED_ON as error:
+                failures.append(error)
+        raise failure_of(failures)
+
+    async def _ask_model(
+        self,
+        model: Model,
+        circuit: Circuit,
+        others: Sequence[Circuit],
+        end: float,
+        instead: bool,
+    ) -> Attempt:
+        """Ask one model, on the terms that the `others` behind it leave of a budget that has its
+        `end`. `instead` of one that failed, which the readers are told. Its circuit learns of one
+        outcome, however it ends."""
+        now = time.monotonic()
+        trial = circuit.begin(now)
+        try:
+            if instead:
+                await self._write([Wait("fallback", 1, 0.0, model.name)])
+            attempt = await self._try(model, terms(self._retry_policy, now, end, others))
+        except BaseException as error:
+            wait = error.asked_wait if isinstance(error, StreamapiError) else None
+            if trial.end(outcome_of(error), time.monotonic(), wait):
+                logger.warning("%s fails: while others can answer, they are asked", model.name)
+            raise
+        trial.end("success", time.monotonic())
+        return attempt
+
+    async def _try(self, model: Model, terms: Terms) -> Attempt:
+        try:
+            return await self._ask_once(model, terms, 1)
+        except RETRIED as error:
+            if terms.attempts == 1:
+                raise
+            return await self._try_again(error, model, terms)
+
+    async def _try_again(self, first: StreamapiError, model: Model, terms: Terms) -> Attempt:
+        """Go on behind a failed attempt, which tenacity is told as its first: setting it up for
+        the many requests that need no second one would cost a thirtieth of each."""
+
+        async def say(state: tenacity.RetryCallState) -> None:
+            delay = round(state.upcoming_sleep, 3)
+            await self._write([Wait("retry", state.attempt_number + 1, delay, model.name)])
+
+        def enough(state: tenacity.RetryCallState) -> bool:
+            out_of_time = time.monotonic() + state.upcoming_sleep >= terms.until
+            return state.attempt_number >= terms.attempts or out_of_time
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(RETRIED),
+            wait=self._back_off,
+            stop=enough,
+            before_sleep=say,
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                number = attempt.retry_state.attempt_number
+                if number == 1:
+                    raise first
+                return await self._ask_once(model, terms, number)
+        raise AssertionError("tenacity gave up without a word")
+
+    def _back_off(self, state: tenacity.RetryCallState) -> float:
+        """What the provider asks for, else exponential with full jitter."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, UpstreamUnavailable) and error.asked_wait is not None:
+            return error.asked_wait
+        return random.uniform(0, self._retry_policy.backoff * 2 ** (state.attempt_number - 1))
+
+    async def _ask_once(self, model: Model, terms: Terms, number: int) -> Attempt:
+        ask, most = self._ask, self._retry_policy.output
+        attempt = self.attempt = Attempt(model, ask.prompt, ask.parser(), most, number)
+        try:
+            await self._take_turn(attempt, terms.queue_until)
+            await self._come_to_content(attempt, terms.until)
+        except BaseException as error:
+            await attempt.aclose()
+            if isinstance(error, StreamapiError):
+                report(model.name, number, error)
+            raise
+        return attempt
+
+    async def _come_to_content(self, attempt: Attempt, until: float) -> None:
+        """Wait for the first content. A model that has written nothing at all has until the end
+        of its attempt; one that writes what is not shown (a hidden thought, text that its parser
+        holds back) lives, and may go on as long as any answer may."""
+        now, retry_policy = asyncio.get_running_loop().time, self._retry_policy
+        began = now()
+        passed = time.monotonic()
+        first = began + min(retry_policy.attempt, until - passed)
+        end = began + self._began + retry_policy.total - passed
+        alive = False
+
+        def sign_of_life() -> None:
+            nonlocal alive
+            alive = True
+            deadline.move(min(max(first, now() + retry_policy.idle), end))
+
+        try:
+            async with Deadline(first - began) as deadline:
+                await attempt.open(sign_of_life)
+        except TimeoutError:
+            silent = "The model had not begun its answer in time."
+            writing = "The model wrote, but came to nothing that can be shown, in time."
+            raise UpstreamTimeout(writing if alive else silent) from None
+
+    async def _take_turn(self, attempt: Attempt, until: float) -> None:
+        turns, who = self._turns.of(attempt.model), self._ask.who
+        if turns.free(who):
+            await attempt.take_turn(turns, who)
+            return
+        turns.check(who)
+        began = time.monotonic()
+        await self._write([Wait("queued", attempt.number, 0.0, attempt.model)])
+        try:
+            async with Deadline(until - began):
+                await attempt.take_turn(turns, who)
+        except TimeoutError:
+            raise Overloaded("The model was busy for as long as one may wait for it.") from None
+        finally:
+            self.queued += time.monotonic() - began
+
+
+def report(model: str, number: int, error: StreamapiError) -> None:
+    """One line that says why an attempt failed. It names statuses and errors of the network, and
+    never what was sent or answered."""
+    causes = []
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, StreamapiError):
+            causes.append(cause.reason or cause.detail)
+        else:
+            told = cause.strerror if isinstance(cause, OSError) else None
+            causes.append(f"{type(cause).__name__}: {told}" if told else type(cause).__name__)
+        cause = cause.__cause__
+    level = logging.INFO if isinstance(error, CallerError) else logging.WARNING
+    why = "; ".join(dict.fromkeys(causes))
+    logger.log(level, "%s, attempt %d: %s: %s", model, number, error.code, why)
