@@ -24,7 +24,7 @@ NODE_IS_NEW_ENOUGH = node -e 'process.exit(parseInt(process.versions.node) < 20 
 # What is not tested is said aloud, and fails the run in CI.
 lacking = { echo "!!! missing: $(1); $(2)" >&2; [ -z "$$CI" ]; }
 
-.PHONY: help install run check lint test test-client lock openapi clean system
+.PHONY: help install run check lint test test-client lock reference openapi clean system
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ lock: $(VENV)/.installed ## pin the dependencies of pyproject.toml again, with h
 	$(COMPILE) --group dev --constraint requirements.lock --upgrade --output-file requirements-dev.lock
 	$(COMPILE:pyproject.toml=tests/conformance/requirements.in) --upgrade \
 		--output-file tests/conformance/requirements.txt
+
+reference: $(VENV)/.installed ## write docs/reference/ again, from the code
+	@$(BIN)/python -m docs.generate
 
 openapi: $(VENV)/.runtime ## print the OpenAPI document
 	@$(BIN)/python -m streamapi openapi

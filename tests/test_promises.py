@@ -22,19 +22,17 @@ from packaging.utils import canonicalize_name
 from quart_rate_limiter import QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE
 
 import streamapi
+from docs import generate
 from streamapi import cli, errors
 from streamapi.app import create_app
-from streamapi.emulator import FAULTS
 from streamapi.emulator.models import MODELS
-from streamapi.generation.event import EVENTS, Cancelled
+from streamapi.generation.event import EVENTS
 from streamapi.providers.catalogue import CARDS
-from streamapi.settings import Settings, environment_name
+from streamapi.settings import Settings
 from streamapi.tasks.task import Task
-from streamapi.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "streamapi").rglob("*.py"))
-README = (ROOT / "README.md").read_text()
 
 BELOW_SERVICES = {
     "access",
@@ -142,16 +140,6 @@ def modules() -> list[Any]:
     return [streamapi, *(importlib.import_module(module.name) for module in found)]
 
 
-def row(*cells: object) -> str:
-    """A row of a table in the README."""
-    return "| " + " | ".join(" ".join(str(cell).split()) for cell in cells) + " |"
-
-
-def missing(rows: list[str]) -> str:
-    """The rows that the README has not got, ready to be put in."""
-    return "\n".join(row for row in rows if row not in README.splitlines())
-
-
 def test_imports_run_one_way() -> None:
     wrong = []
     for path in SOURCES:
@@ -238,57 +226,18 @@ def test_a_server_without_redis_or_a_database_imports_neither() -> None:
     assert not found, f"{found}: import it where it is used first"
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    rows = []
-    for name, field in Settings.model_fields.items():
-        default = f"{field.default:g}" if type(field.default) is float else field.default
-        shown = f"`{default}`" if default not in (None, ()) else "none"
-        rows.append(row(f"`{environment_name(name)}`", shown, field.description))
-    assert not missing(rows), f"put into the README's table of settings:\n{missing(rows)}"
+async def test_the_reference_says_what_the_code_says() -> None:
+    """Every setting, error, event, metric, fault, model, command and address is in
+    `docs/reference/`, in the code's own words."""
+    written = {path.name: path.read_text() for path in generate.REFERENCE.glob("*.md")}
+    wanted = await generate.pages()
+    stale = sorted(name for name in {**written, **wanted} if written.get(name) != wanted.get(name))
+    assert not stale, f"run `make reference`: docs/reference/ is not what the code says in {stale}"
 
 
-def test_every_error_is_in_the_readme() -> None:
-    rows = [
-        row(kind.status, f"`{kind.code}`", "yes" if kind.retryable else "no", kind.__doc__)
-        for kind in errors.every_error()
-    ]
-    assert not missing(rows), f"put into the README's table of errors:\n{missing(rows)}"
-
-
-def test_every_metric_is_in_the_readme() -> None:
-    metrics = Metrics()
-    metrics.read(lambda: 0, lambda: True)
-    metrics.ended("text", Cancelled("caller"))
-    metrics.syntax_checked("python", "valid")
-    rows = []
-    for family in metrics.registry.collect():
-        if family.name.startswith("streamapi_"):
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            labels = ", ".join(family.samples[0].labels) or "none"
-            rows.append("  " + row(f"`{name}`", labels, family.documentation))
-    assert len(rows) >= 4
-    assert not missing(rows), f"put into the README's table of metrics:\n{missing(rows)}"
-
-
-def test_every_event_and_task_is_in_the_readme() -> None:
+def test_no_two_events_have_one_name() -> None:
     names = [kind.type for kind in EVENTS]
     assert len(set(names)) == len(EVENTS), "two events have one name"
-    wanted = [f"| `{name}` |" for name in names]
-    wanted += [f"`POST /v1/{name}`" for name in tasks()]
-    gone = [text for text in wanted if text not in README]
-    assert not gone, f"describe in the README: {gone}"
-
-
-def tasks() -> dict[str, Task[Any]]:
-    """The tasks of the program."""
-    from streamapi.tasks import every_task
-
-    return every_task()
-
-
-def test_every_fault_of_the_emulator_is_in_the_readme() -> None:
-    rows = [row(f"`{fault.name}`", fault.meaning) for fault in FAULTS.values()]
-    assert not missing(rows), f"put into the README's table of faults:\n{missing(rows)}"
 
 
 def test_the_emulator_plays_every_model_of_the_catalogue() -> None:
@@ -296,14 +245,12 @@ def test_the_emulator_plays_every_model_of_the_catalogue() -> None:
     assert living <= set(MODELS), f"add to emulator/models.py: {sorted(living - set(MODELS))}"
 
 
-def test_every_command_is_in_the_readme() -> None:
+def test_the_command_line_names_its_commands() -> None:
     [commands] = [
         action
         for action in cli._parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     ]
-    gone = [name for name in commands.choices if f"streamapi {name}" not in README]
-    assert not gone, f"describe in the README: {gone}"
     assert all(name in (cli.__doc__ or "") for name in commands.choices), "say so atop cli.py"
 
 
