@@ -7,18 +7,7 @@ from quart import Quart
 from streamapi import drain
 from streamapi.api import body, headers, limits, patches, problems, who
 from streamapi.api.patches import connections, heads, websocket
-from streamapi.api.routes import (
-    docs,
-    generations,
-    health,
-    keys,
-    metrics,
-    models,
-    pages,
-    socket,
-    tasks,
-    tickets,
-)
+from streamapi.api.routes import docs, every_blueprint, socket, tasks
 from streamapi.services import build
 from streamapi.settings import Settings, read_settings, unread_variables
 
@@ -51,9 +40,9 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     for task in parts.tasks.values():
         app.register_blueprint(tasks.blueprint(task))
     app.register_blueprint(socket.routes(parts.tasks))
-    for module in (generations, models, keys, tickets, health, metrics, pages):
-        app.register_blueprint(module.routes)
-    docs.register(app, parts)
+    for blueprint in every_blueprint():
+        app.register_blueprint(blueprint)
+    docs.register(app)
 
     @app.before_serving
     async def open_up() -> None:

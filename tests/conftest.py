@@ -108,7 +108,7 @@ async def running(emulator: Emulator, **settings: Any) -> AsyncIterator[Running]
     finally:
         stop.set()
         await task
-    assert not undocumented, "a situation of `documents/failures.py` is missing for these"
+    assert not undocumented, "add these errors to `fails` in the descriptions of their routes"
 
 
 _documented: dict[frozenset[str], dict[str, Any]] = {}

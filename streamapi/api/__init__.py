@@ -9,6 +9,9 @@ address.py        where a request came from
 origins.py        which hosts and pages may ask
 request_head.py   what the head of a request may be
 headers.py        request ids, CORS, the last look at a response
+description.py    what a route takes and gives, declared where the route stands
+shapes.py         what several routes answer, as types
+parameters.py     what several routes take
 limits.py         quart-rate-limiter's decorators over one atomic take
 body.py           requests, read strictly in one place
 field_errors.py   what is wrong with a field, in words

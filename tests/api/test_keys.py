@@ -12,7 +12,7 @@ import websockets
 
 from streamapi.access import keys
 from streamapi.access.new_key import OTHER_SCOPES
-from streamapi.api.documents import shapes
+from streamapi.api.routes.keys import KeyList, MadeKey
 from streamapi.emulator import Emulator
 from tests.api.test_docs import checked
 from tests.api.wire import follow, hear, http, parse, say, unique
@@ -301,7 +301,7 @@ async def test_keys_are_administered(guarded: Running, client: httpx.AsyncClient
     answer = await client.post("/v1/keys", json=wanted)
     assert answer.status_code == 201
     made = answer.json()
-    checked(made, shapes.MadeKey)
+    checked(made, MadeKey)
     assert made["scopes"] == ["text", "usage"]
     assert made["expires"] == "2100-01-30T23:00:00Z"
     assert made["limits"]["streams"] == 3
@@ -309,7 +309,7 @@ async def test_keys_are_administered(guarded: Running, client: httpx.AsyncClient
     assert answer.headers["Location"] == f"/v1/keys/{made['id']}"
     assert (await client.get("/v1/models", headers=bearer(made["key"]))).is_success
     listed = await client.get("/v1/keys")
-    checked(listed.json(), shapes.KeyList)
+    checked(listed.json(), KeyList)
     assert made["key"] not in listed.text
     assert {key["id"] for key in listed.json()["data"]} >= {made["id"]}
     for _ in range(2):

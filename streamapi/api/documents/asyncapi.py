@@ -4,7 +4,6 @@ What a client may say is described from the structs that read it; what the serve
 data of the same events as everywhere, with `type`, `generation` and `n` before it.
 """
 
-from collections.abc import Mapping
 from typing import Any, get_args
 
 from streamapi.api.documents.openapi import info
@@ -26,16 +25,15 @@ REF: Schema = {"description": "The client's own name for what it asked."}
 WHOLE = {"type": "integer", "minimum": 1}
 
 
-def document(tasks: Mapping[str, Task[Any]]) -> dict[str, Any]:
-    """The document for these tasks."""
-    schemas = Schemas(tasks)
+def document(schemas: Schemas) -> dict[str, Any]:
+    """The document for the tasks of these schemas."""
     said = {kind.__struct_config__.tag: kind for kind in get_args(Messages)}
     messages = {f"client.{name}": _message(str(name), ref(kind)) for name, kind in said.items()}
     messages |= _server_messages(schemas, None)
     channels = {"any": _channel("/v1/ws", "Any task", messages)}
     described = {**schemas.components, **struct_components(said.values())}
     every = dict(messages)
-    for task in tasks.values():
+    for task in schemas.tasks.values():
         own = {f"{task.name}.client.start": _start(task, schemas)}
         own |= _server_messages(schemas, task)
         every |= own
@@ -59,9 +57,10 @@ def document(tasks: Mapping[str, Task[Any]]) -> dict[str, Any]:
 
 def _server_messages(schemas: Schemas, task: Task[Any] | None) -> dict[str, Schema]:
     """What the server says: of a task, only what differs from any other's."""
-    events = schemas.events(task)
     if task is not None:
+        events = schemas.events(schemas.answer_type(task))
         return {f"{task.name}.server.done": _message("done", _frame("done", events["done"]))}
+    events = schemas.events()
     messages = {
         f"server.{kind.type}": _message(
             kind.type, _frame(kind.type, events[kind.type], begins=kind is Start)
@@ -74,7 +73,7 @@ def _server_messages(schemas: Schemas, task: Task[Any] | None) -> dict[str, Sche
 
 
 def _start(task: Task[Any], schemas: Schemas) -> Schema:
-    asked = {"type": "object", "properties": {"request": schemas.request(task)}}
+    asked = {"type": "object", "properties": {"request": schemas.model(task.request)}}
     return {
         **_message("start", {"allOf": [ref(StartMessage), asked]}),
         "examples": [{"payload": {"type": "start", "ref": 1, "request": task.example}}],

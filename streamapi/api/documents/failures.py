@@ -1,10 +1,9 @@
-"""Which error can come where: the one table, and the responses made of it.
+"""The errors that each route can answer, and the responses made of them.
 
-Each error of the contract stands in one situation or in several; a route names the situations
-it can be in. A test finds an error that stands in none.
+A route declares the errors that are its own. Those of every route, of keys, of request limits, of
+bodies and of handshakes are added here. A test finds an error that no route has.
 """
 
-from collections.abc import Iterable
 from http import HTTPStatus
 from inspect import cleandoc
 from typing import Any
@@ -12,69 +11,42 @@ from typing import Any
 import msgspec
 
 from streamapi import errors
+from streamapi.api.description import GENERATION_ERRORS, Description, Errors
 from streamapi.api.documents.schemas import Schema, ref
 from streamapi.api.patches.heads import FAULTS
 from streamapi.errors import MalformedRequest, Problem, StreamapiError
 
-SITUATIONS: dict[str, tuple[type[StreamapiError], ...]] = {
-    "always": (
-        errors.Internal,
-        errors.MalformedRequest,
-        errors.OriginNotAllowed,
-        errors.HostNotAllowed,
-    ),
-    "who": (
-        errors.Unauthenticated,
-        errors.KeyExpired,
-        errors.Forbidden,
-        errors.StoreUnavailable,
-        errors.RateLimited,  # many keys that are not good, from one address
-    ),
-    "handshake": (errors.InvalidHeader,),
-    "counted": (errors.RateLimited,),
-    "body": (
-        errors.MalformedJson,
-        errors.TooLarge,
-        errors.UnsupportedMediaType,
-        errors.InvalidRequest,
-    ),
-    "query": (errors.UriTooLong, errors.InvalidRequest),
-    "start": (
-        errors.InvalidHeader,
-        errors.ModelNotFound,
-        errors.IdempotencyKeyReused,
-        errors.GenerationExpired,  # the key is remembered for longer than its log
-        errors.QuotaExceeded,
-        errors.TooManyStreams,
-        errors.Overloaded,
-        errors.ShuttingDown,
-    ),
-    "wait": (
-        errors.ContextTooLong,
-        errors.ContentBlocked,
-        errors.UpstreamRejected,
-        errors.UpstreamTruncated,
-        errors.UpstreamInterrupted,
-        errors.ModelOutputInvalid,
-        errors.OutputTooLarge,
-        errors.ProducerLost,
-        errors.UpstreamUnavailable,
-        errors.UpstreamTimeout,
-    ),
-    "whole": (errors.GenerationCancelled,),
-    "named": (errors.NotFound, errors.GenerationExpired),
-    "resume": (errors.InvalidHeader, errors.InvalidRequest),
-    "found": (errors.NotFound,),
-    "page": (errors.InvalidRequest,),
-    "path": (errors.MethodNotAllowed,),
-}
-"""`path` errors are for a method that a path does not take."""
+ALWAYS: Errors = (
+    errors.Internal,
+    errors.MalformedRequest,
+    errors.OriginNotAllowed,
+    errors.HostNotAllowed,
+)
+KEY: Errors = (
+    errors.Unauthenticated,
+    errors.KeyExpired,
+    errors.Forbidden,
+    errors.StoreUnavailable,
+    errors.RateLimited,  # many wrong keys from one address
+)
+BODY: Errors = (
+    errors.MalformedJson,
+    errors.TooLarge,
+    errors.UnsupportedMediaType,
+    errors.InvalidRequest,
+)
+QUERY: Errors = (errors.UriTooLong, errors.InvalidRequest)
+COUNTED: Errors = (errors.RateLimited,)
+HANDSHAKE: Errors = (errors.InvalidHeader,)
+
+NOWHERE: Errors = (errors.MethodNotAllowed,)
+"""Errors of a method that a path does not take: no operation has them."""
 
 HEADS = tuple(status for status in FAULTS if status != MalformedRequest.status)
 """Statuses beside its own with which `malformed_request` comes, of any path: what is wrong with the
 head of a request is seen before its path is."""
 
-GENERATION = frozenset(SITUATIONS["wait"] + SITUATIONS["whole"])
+GENERATION = frozenset((*GENERATION_ERRORS, errors.GenerationCancelled))
 """Errors that name the generation that they ended."""
 
 
@@ -104,9 +76,25 @@ def examples() -> dict[str, Schema]:
     return found
 
 
-def responses(situations: Iterable[str], *, counted: bool) -> dict[str, Schema]:
+def errors_of(
+    described: Description, *, public: bool, counted: bool, websocket: bool
+) -> frozenset[type[StreamapiError]]:
+    """The errors that a route can answer: its own, and those of what it takes."""
+    return frozenset(
+        (
+            *ALWAYS,
+            *described.fails,
+            *(() if public else KEY),
+            *(COUNTED if counted else ()),
+            *(HANDSHAKE if websocket else ()),
+            *(BODY if described.body else ()),
+            *(QUERY if described.query else ()),
+        )
+    )
+
+
+def responses(kinds: frozenset[type[StreamapiError]], *, counted: bool) -> dict[str, Schema]:
     """The failures of a route, by status."""
-    kinds = {kind for name in situations for kind in SITUATIONS[name]}
     by_status: dict[int, list[type[StreamapiError]]] = {}
     for kind in errors.every_error():
         if kind in kinds:

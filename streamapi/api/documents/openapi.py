@@ -6,19 +6,21 @@ when the routes are all there.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from inspect import cleandoc
 from typing import Any
 
 from quart import Quart
 from quart_rate_limiter import QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE
-from quart_schema import Info, QuartSchema, Tag
-from quart_schema.openapi import QUART_SCHEMA_HIDDEN_ATTRIBUTE, OpenAPIProvider
+from quart_schema import Info, QuartSchema
+from quart_schema.openapi import OpenAPIProvider
 from werkzeug.routing import Rule
 
-from streamapi.api.documents import failures, parts, streams
-from streamapi.api.documents.doors import doors
-from streamapi.api.documents.operations import Operation, resources
+from streamapi.api.description import Description, description_of
+from streamapi.api.documents import components, failures, streams
+from streamapi.api.documents.operations import complete
 from streamapi.api.documents.schemas import Schema, Schemas
+from streamapi.api.parameters import REQUEST_ID
 from streamapi.services import Services
 from streamapi.version import version
 
@@ -48,49 +50,78 @@ class Provider(OpenAPIProvider):
             self._built = self._build()
         return self._built
 
+    @cached_property
+    def schemas(self) -> Schemas:
+        """The schemas of what the routes take and give."""
+        services: Services = self._app.extensions["streamapi"]
+        found = [described for _, described in self._described()]
+        replies = [reply.body for it in found for reply in it.gives.values()]
+        models = [model for it in found for model in (it.body, it.query) if model is not None]
+        shapes = [body for body in replies if body not in (None, str)]
+        return Schemas(services.tasks, shapes, models)
+
     def generate_rules(self) -> Iterable[Rule]:
-        """Every route that is not hidden, sockets included."""
-        for rule in self._app.url_map.iter_rules():
-            view = self._app.view_functions[rule.endpoint]
-            if not getattr(view, QUART_SCHEMA_HIDDEN_ATTRIBUTE, False):
-                yield rule
+        """Every route that is not hidden, WebSockets included, in the order of their tags."""
+        return [rule for rule, _ in self._described()]
 
     def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The route as quart-schema has it, and what it cannot know."""
-        paths, components = super().build_paths(rule)
+        """The route as quart-schema has it, and what its description adds."""
+        paths, found = super().build_paths(rule)
         view = self._app.view_functions[rule.endpoint]
+        described = description_of(view)
+        assert described is not None, "only routes with a description are in the document"
         exempt = rule.websocket or getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False)
-        needs_key = self._guarded and not rule.websocket  # a socket may show its key later: `auth`
-        found = self._operations.get(rule.endpoint)
+        public = getattr(view, "open_to_all", False)
         for operations in paths.values():
             for operation in operations.values():
                 _summarise(operation, view)
-                if found is not None:
-                    _complete(operation, found, view, counted=not exempt, needs_key=needs_key)
+                complete(
+                    operation,
+                    described,
+                    self.schemas,
+                    public=public,
+                    counted=not exempt,
+                    websocket=rule.websocket,
+                )
+                if not public:
+                    operation["security"] = self._security(rule)
                 if rule.websocket:
                     operation["x-websocket"] = True
-        return paths, components
+        return paths, found
+
+    def _described(self) -> list[tuple[Rule, Description]]:
+        found = []
+        for rule in self._app.url_map.iter_rules():
+            described = description_of(self._app.view_functions[rule.endpoint])
+            if described is not None:
+                found.append((rule, described))
+        return sorted(found, key=lambda it: (it[1].tag.order, it[0].websocket))
+
+    def _security(self, rule: Rule) -> list[Schema]:
+        """An open server asks for no key; a WebSocket can send its key later, in `auth`."""
+        services: Services = self._app.extensions["streamapi"]
+        required = services.key_auth is not None and not rule.websocket
+        return [{"key": []}] if required else [{}, {"key": []}]
 
     def _build(self) -> dict[str, Any]:
         services: Services = self._app.extensions["streamapi"]
-        tasks = services.tasks.values()
-        self._guarded = services.key_auth is not None  # an open server asks nobody for a key
-        schemas = Schemas(services.tasks)
-        self._operations = resources(schemas)
-        for task in tasks:
-            self._operations |= doors(task, schemas)
+        described = [it for _, it in self._described()]
         document = super().schema()
         document["openapi"] = "3.2.0"
         document["components"] = {
-            "schemas": {**document["components"]["schemas"], **schemas.components},
-            "parameters": parts.parameters(),
-            "headers": parts.HEADERS,
-            "securitySchemes": {"key": parts.KEY},
+            "schemas": {**document["components"]["schemas"], **self.schemas.components},
+            "parameters": components.parameters(
+                [*(parameter for it in described for parameter in it.takes), REQUEST_ID]
+            ),
+            "headers": components.HEADERS,
+            "securitySchemes": {"key": components.KEY},
             "examples": {"stream": streams.example(), **failures.examples()},
         }
+        tags = dict.fromkeys(it.tag for it in described)
+        document["tags"] = [{"name": it.name, "description": it.description} for it in tags]
         document["x-streamapi-tasks"] = [
             {"name": task.name, "title": task.title, "description": task.description}
-            for task in tasks
+            for task in services.tasks.values()
         ]
         document["x-streamapi-errors"] = failures.catalogue()
         return document
@@ -101,52 +132,7 @@ def info() -> Info:
     return Info(title="streamapi", version=version(), description=DESCRIPTION.strip())
 
 
-def tags(services: Services) -> list[Tag | dict[str, Any]]:
-    """One per task, and one per other resource."""
-    return [
-        *(Tag(task.title, task.description) for task in services.tasks.values()),
-        Tag(parts.SOCKETS, "Many generations of any task on one socket."),
-        Tag(parts.GENERATIONS, "What came of a request: read it, follow it, cancel it, forget it."),
-        Tag(parts.CATALOGUE, "Who can answer."),
-        Tag(parts.KEYS, "Who may ask, where keys are asked for; for keys with the scope `admin`."),
-        Tag(parts.SERVICE, "The state of the server, and the pages of its errors."),
-    ]
-
-
 def _summarise(operation: Schema, view: Callable[..., Any]) -> None:
     first, _, rest = cleandoc(view.__doc__ or "").partition("\n\n")
     operation["summary"] = " ".join(first.split()).rstrip(".")
     operation["description"] = rest
-
-
-def _complete(
-    operation: Schema,
-    found: Operation,
-    view: Callable[..., Any],
-    *,
-    counted: bool,
-    needs_key: bool,
-) -> None:
-    named = () if "101" in found.answers else ("X-Request-Id",)
-    always = (*named, *(parts.COUNTED if counted else ()))
-    asks = () if getattr(view, "open_to_all", False) else ("who",)
-    situations = (*found.situations, "always", *asks, *(("counted",) if counted else ()))
-    answers = {
-        status: {**answer, "headers": {**answer.get("headers", {}), **parts.headers(*always)}}
-        for status, answer in found.answers.items()
-    }
-    if asks:
-        operation["security"] = [{"key": []}] if needs_key else [{}, {"key": []}]
-    operation["operationId"] = found.id
-    operation["tags"] = [found.tag]
-    if found.summary:
-        operation["summary"], operation["description"] = found.summary, found.description
-    operation["parameters"] = [
-        *operation["parameters"],
-        *found.takes,
-        parts.parameter("X-Request-Id"),
-    ]
-    if found.body is not None:
-        operation["requestBody"] = found.body
-    operation["responses"] = {**failures.responses(situations, counted=counted), **answers}
-    operation["responses"] = dict(sorted(operation["responses"].items()))

@@ -1,119 +1,104 @@
-"""What each route takes and gives, by its endpoint; the doors of a task are in `doors.py`.
+"""One operation of the OpenAPI document, from the description that its route carries."""
 
-A route that is not here is still in the document, with its docstring and its path; a test asks
-for the rest.
-"""
+from collections.abc import Mapping
+from typing import Any
 
-from dataclasses import dataclass
+from pydantic import BaseModel
 
-from streamapi.access.new_key import NewKey
-from streamapi.api.documents import parts, streams
+from streamapi.api.description import Description, EventStream, Reply
+from streamapi.api.documents import failures, streams
+from streamapi.api.documents.components import TEXT, headers, parameter
 from streamapi.api.documents.schemas import Schema, Schemas, ref
-from streamapi.api.documents.shapes import (
-    Alive,
-    Answer,
-    KeyList,
-    MadeKey,
-    MadeTicket,
-    Model,
-    ModelList,
-    Readiness,
-)
-from streamapi.api.routes.tickets import TicketRequest
+from streamapi.api.parameters import REQUEST_ID
+
+RATE_HEADERS = ("RateLimit", "RateLimit-Policy")
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One route. `situations` are those of `failures.py`; `answers` are its successes by status;
-    `takes` are parameters besides those of the path. Without a summary, the docstring stands."""
-
-    id: str
-    tag: str
-    situations: tuple[str, ...]
-    answers: dict[str, Schema]
-    takes: tuple[Schema, ...] = ()
-    body: Schema | None = None
-    summary: str = ""
-    description: str = ""
-
-
-def resources(schemas: Schemas) -> dict[str, Operation]:
-    """Every route but the doors of the tasks, by endpoint."""
-    models, model = parts.json("All.", ref(ModelList)), parts.json("It.", ref(Model))
-    any_task = Operation(
-        "websocket",
-        parts.SOCKETS,
-        ("handshake",),
-        {"101": parts.switching()},
-        (parts.parameter("ticket"),),
-        summary="Any task: WebSocket",
-        description=parts.SOCKET,
-    )
-    return {
-        "sockets.any": any_task,
-        **_generations(schemas),
-        "models.models": Operation("list_models", parts.CATALOGUE, (), {"200": models}),
-        "models.model": Operation("get_model", parts.CATALOGUE, ("found",), {"200": model}),
-        **_keys(),
-        "tickets.create": _ticket(),
-        **_service(),
-    }
+def complete(
+    operation: Schema,
+    described: Description,
+    schemas: Schemas,
+    *,
+    public: bool,
+    counted: bool,
+    websocket: bool,
+) -> None:
+    """Add to an operation, which has its path's parameters and its docstring, what the description
+    says. `public` routes take no key; `counted` ones have a request limit."""
+    operation["operationId"] = described.id
+    operation["tags"] = [described.tag.name]
+    if described.summary:
+        operation["summary"], operation["description"] = described.summary, described.description
+    operation["parameters"] = [
+        *operation["parameters"],
+        *(_fields(described.query, described.examples, schemas) if described.query else ()),
+        *map(parameter, (*described.takes, REQUEST_ID)),
+    ]
+    if described.body is not None:
+        operation["requestBody"] = _body(described.body, described, schemas)
+    always = (*(() if websocket else ("X-Request-Id",)), *(RATE_HEADERS if counted else ()))
+    replies = {str(status): _reply(it, always, schemas) for status, it in described.gives.items()}
+    errors = failures.errors_of(described, public=public, counted=counted, websocket=websocket)
+    responses = {**failures.responses(errors, counted=counted), **replies}
+    operation["responses"] = dict(sorted(responses.items()))
 
 
-def _generations(schemas: Schemas) -> dict[str, Operation]:
-    tag, named = parts.GENERATIONS, ("named",)
-    answer = {"200": parts.json("The generation as it stands.", ref(Answer), "Generation-Id")}
-    events = streams.events("The events of the generation.", schemas.events(None), pings=True)
-    follow = Operation(
-        "follow_generation",
-        tag,
-        ("named", "resume", "counted"),
-        {"200": events, "204": parts.ended()},
-        tuple(map(parts.parameter, ("Last-Event-ID", "after_number", "ticket"))),
-    )
-    return {
-        "generations.get": Operation("get_generation", tag, named, answer),
-        "generations.events": follow,
-        "generations.cancel": Operation("cancel_generation", tag, named, answer),
-        "generations.forget": Operation(
-            "forget_generation", tag, named, {"204": {"description": "Forgotten."}}
-        ),
-    }
+def _reply(reply: Reply | EventStream, always: tuple[str, ...], schemas: Schemas) -> Schema:
+    if isinstance(reply, EventStream):
+        found = streams.events(reply.description, schemas.events(reply.done), pings=reply.pings)
+        names: tuple[str, ...] = ("Generation-Id",)
+    else:
+        found, names = {"description": reply.description}, reply.headers
+        if reply.body is not None:
+            schema = TEXT if reply.body is str else ref(reply.body)
+            found["content"] = {reply.media_type: {"schema": schema}}
+    return {**found, "headers": headers((*names, *always))}
 
 
-def _keys() -> dict[str, Operation]:
-    tag = parts.KEYS
-    asked = {"content": {"application/json": {"schema": ref(NewKey)}}, "required": True}
-    made = {"201": parts.json("The key, shown this once.", ref(MadeKey), "Location")}
-    listed = {"200": parts.json("A page of them.", ref(KeyList))}
-    revoked = {"204": {"description": "It is dead."}}
-    before = (parts.parameter("before"),)
-    return {
-        "keys.create": Operation("create_key", tag, ("body", "found"), made, body=asked),
-        "keys.list_keys": Operation("list_keys", tag, ("found", "page"), listed, before),
-        "keys.revoke": Operation("revoke_key", tag, ("found",), revoked),
-    }
+def _body(model: type[BaseModel], described: Description, schemas: Schemas) -> Schema:
+    content: Schema = {"schema": schemas.model(model)}
+    if described.examples:
+        # Named, because Scalar's own client begins with a named example, not with a lone one.
+        content["examples"] = {
+            name: {"summary": f"{described.tag.name}: an example", "value": value}
+            for name, value in described.examples.items()
+        }
+    return {"required": True, "content": {"application/json": content}}
 
 
-def _ticket() -> Operation:
-    asked = {"content": {"application/json": {"schema": ref(TicketRequest)}}}
-    made = {"201": parts.json("The ticket, shown this once.", ref(MadeTicket))}
-    return Operation("create_ticket", parts.KEYS, ("body",), made, body={**asked, "required": True})
+def _fields(model: type[BaseModel], examples: Mapping[str, Any], schemas: Schemas) -> list[Schema]:
+    """The fields of a model that parameters can carry."""
+    found = []
+    schema = schemas.model_schema(model)
+    for name, field in schema["properties"].items():
+        text = as_text(field)
+        if text is None:
+            continue
+        parameter = {"name": name, "in": "query", "required": name in schema.get("required", [])}
+        if "description" in text:
+            parameter["description"] = text.pop("description")
+        shown = [example[name] for example in examples.values() if name in example]
+        if shown:
+            parameter["example"] = shown[0]
+        found.append({**parameter, "schema": text})
+    return found
 
 
-def _service() -> dict[str, Operation]:
-    tag = parts.SERVICE
-    page = {"description": "A page for people.", "content": {"text/html": {"schema": parts.TEXT}}}
-    ready = {
-        "200": parts.json("It takes work.", ref(Readiness)),
-        "503": parts.json("It is ending.", ref(Readiness)),
-    }
-    text = {"text/plain": {"schema": parts.TEXT}}
-    counted = {"description": "Prometheus's text format.", "content": text}
-    alive = {"200": parts.json("It lives.", ref(Alive))}
-    return {
-        "health.healthz": Operation("healthz", tag, (), alive),
-        "health.readyz": Operation("readyz", tag, (), ready),
-        "metrics.metrics": Operation("metrics", tag, (), {"200": counted}),
-        "pages.error_page": Operation("error_page", tag, ("found",), {"200": page}),
-    }
+def as_text(schema: Schema) -> Schema | None:
+    """The schema of a field as a parameter's: a parameter is text, so it cannot be null, and a list
+    holds no objects. None for what no parameter can carry."""
+    text = {key: value for key, value in schema.items() if (key, value) != ("default", None)}
+    if "anyOf" in text:
+        text.pop("type", None)  # the branches have theirs
+        carried = [found for branch in text.pop("anyOf") if (found := as_text(branch)) is not None]
+        if len(carried) < 2:
+            return {**carried[0], **text} if carried else None
+        return {**text, "anyOf": carried}
+    if isinstance(text.get("type"), list):
+        text["type"] = next(kind for kind in text["type"] if kind != "null")
+    if "enum" in text:
+        text["enum"] = [value for value in text["enum"] if value is not None]
+    if text.get("type") == "array":
+        text["items"] = as_text(text["items"])
+    carries = text.get("type") not in ("object", "null") and text.get("items", {}) is not None
+    return text if carries and "$ref" not in text else None

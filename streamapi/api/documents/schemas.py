@@ -5,7 +5,6 @@ apart; where a task's model has the name of a shape, the model's gets `Task` bef
 new task can never change what another route says.
 """
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import cleandoc
 from typing import Any
@@ -14,32 +13,13 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
-from streamapi.access.new_key import NewKey
-from streamapi.api.documents.shapes import (
-    Accepted,
-    Alive,
-    Answer,
-    DoneAnswer,
-    Key,
-    KeyList,
-    MadeKey,
-    MadeTicket,
-    Model,
-    ModelList,
-    Readiness,
-    StartData,
-)
-from streamapi.api.routes.tickets import TicketRequest
+from streamapi.api.shapes import DoneAnswer, StartData, whole_answer
 from streamapi.errors import Problem, every_error
 from streamapi.generation.event import EVENTS, Cancelled, Done, Failed, Start, Timings, Usage
 from streamapi.tasks.task import Task, TaskRequest
 
 Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
-SHAPES = (
-    *(Answer, Accepted, DoneAnswer, StartData, Problem, Model, ModelList, Key, MadeKey, KeyList),
-    *(MadeTicket, Alive, Readiness),
-)
 ALWAYS_WHOLE = (Usage, Timings, Failed, Cancelled)
 """Structs whose defaults are for us: on the wire every field is there."""
 
@@ -54,14 +34,24 @@ class _Plain(GenerateJsonSchema):
 class Schemas:
     """Every schema of the documents, and where to find those of a task."""
 
-    def __init__(self, tasks: Mapping[str, Task[Any]]) -> None:
+    def __init__(
+        self,
+        tasks: Mapping[str, Task[Any]],
+        shapes: Iterable[type] = (),
+        models: Iterable[type[BaseModel]] = (),
+    ) -> None:
+        """`shapes` are what the routes answer; `models` read their bodies and parameters."""
+        self.tasks = tasks
         events = [kind for kind in EVENTS if kind not in (Start, Done)]
-        self.components = struct_components((*SHAPES, *events))
-        self._answers: dict[str, type] = {task.name: _answer(task) for task in tasks.values()}
-        taken = {*self.components, *(kind.__name__ for kind in self._answers.values())}
+        answers = [self.answer_type(task) for task in tasks.values()]
+        general = dict.fromkeys((*shapes, DoneAnswer, StartData, Problem, *events))
+        self.components = struct_components(kind for kind in general if kind not in answers)
+        taken = {*self.components, *(kind.__name__ for kind in answers)}
         self._models, found = _models(tasks.values(), taken)
-        self.components |= struct_components(self._answers.values(), self._result) | found
-        self.components |= _asked(NewKey) | _asked(TicketRequest)
+        self.components |= struct_components(answers, self._result) | found
+        for model in dict.fromkeys(models):
+            if (model, "validation") not in self._models:
+                self.components |= _plain_model(model)
         for kind in ALWAYS_WHOLE:
             schema = self.components[kind.__name__]
             schema["required"] = list(schema["properties"])
@@ -70,29 +60,22 @@ class Schemas:
         codes = [kind.code for kind in every_error()]
         self.components["Problem"]["properties"]["code"]["examples"] = codes
 
-    def request(self, task: Task[Any]) -> Schema:
-        """What a task is asked."""
-        return {"$ref": self._models[task.request, "validation"]}
+    def model(self, model: type[BaseModel]) -> Schema:
+        """The schema of a body."""
+        return {"$ref": self._models.get((model, "validation"), PLACE + model.__name__)}
 
-    def answer_type(self, task: Task[Any]) -> type:
+    def model_schema(self, model: type[BaseModel]) -> Schema:
+        """The same, spelt out."""
+        return self.components[str(self.model(model)["$ref"]).removeprefix(PLACE)]
+
+    def answer_type(self, task: Task[Any]) -> type[DoneAnswer]:
         """What a task answers, once it is done."""
-        return self._answers[task.name]
+        return whole_answer(task.name, task.result)
 
-    def answer(self, task: Task[Any]) -> Schema:
-        """The schema of what a task answers."""
-        return ref(self.answer_type(task))
-
-    def events(self, task: Task[Any] | None) -> dict[str, Schema]:
-        """The data of each event by its type; without a task, of any."""
-        known: dict[type, Schema] = {
-            Start: ref(StartData),
-            Done: self.answer(task) if task else ref(DoneAnswer),
-        }
+    def events(self, done: type = DoneAnswer) -> dict[str, Schema]:
+        """The data of each event by its type, where that of `done` is given."""
+        known: dict[type, Schema] = {Start: ref(StartData), Done: ref(done)}
         return {kind.type: known.get(kind) or ref(kind) for kind in EVENTS}
-
-    def request_schema(self, task: Task[Any]) -> Schema:
-        """What a task is asked, spelt out."""
-        return self.components[self._models[task.request, "validation"].removeprefix(PLACE)]
 
     def _result(self, kind: type) -> Schema:
         return {"$ref": self._models[kind, "serialization"]}
@@ -101,11 +84,6 @@ class Schemas:
 def ref(kind: type) -> Schema:
     """The place of a shape's schema."""
     return {"$ref": PLACE + kind.__name__}
-
-
-def pascal(name: str) -> str:
-    """A task's name as the beginning of a type's."""
-    return "".join(word.capitalize() for word in re.split(r"[^A-Za-z0-9]+", name))
 
 
 def struct_components(
@@ -123,17 +101,11 @@ def struct_components(
     return {name: _tidy(schema, {}) for name, schema in listed.items()}
 
 
-def _asked(model: type[BaseModel]) -> dict[str, Schema]:
-    """A body that belongs to no task, and what it is made of."""
+def _plain_model(model: type[BaseModel]) -> dict[str, Schema]:
+    """The schema of a body that belongs to no task, and of what the body is made of."""
     schema = model.model_json_schema(ref_template=PLACE + "{model}", schema_generator=_Plain)
     inner = schema.pop("$defs", {})
     return {name: _tidy(found, {}) for name, found in {**inner, model.__name__: schema}.items()}
-
-
-def _answer(task: Task[Any]) -> type:
-    name, fields = f"{pascal(task.name)}Answer", [("result", task.result)]
-    doc = {"__doc__": f"A whole answer of `{task.name}`."}
-    return msgspec.defstruct(name, fields, bases=(DoneAnswer,), namespace=doc, kw_only=True)
 
 
 def _models(

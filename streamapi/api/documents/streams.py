@@ -8,8 +8,8 @@ of Server-Sent Events gives it. OpenAPI 3.1 has no word for it: there the media 
 from typing import Any
 
 from streamapi.api import sse
-from streamapi.api.documents.parts import EVENT_ID, headers
 from streamapi.api.documents.schemas import Schema
+from streamapi.api.parameters import EVENT_ID
 from streamapi.generation.event import Delta, Done, Event, Served, Start, Timings, Usage, encode
 from streamapi.generation.generation import Generation
 from streamapi.generation.log import Entry
@@ -36,7 +36,6 @@ def events(description: str, kinds: dict[str, Schema], *, pings: bool) -> Schema
     }
     return {
         "description": f"{description} {STREAM}",
-        "headers": headers("Generation-Id"),
         "content": {MEDIA_TYPE: media},
     }
 

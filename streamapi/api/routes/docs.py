@@ -12,12 +12,11 @@ from importlib.resources import files
 
 from quart import Quart, Response, request
 from quart_rate_limiter import rate_exempt
-from quart_schema import QuartSchema, hide
+from quart_schema import QuartSchema
 
 from streamapi.api.documents import asyncapi, openapi, streams
 from streamapi.api.who import open_to_all
 from streamapi.generation.event import encode
-from streamapi.services import Services
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -80,7 +79,6 @@ class Documentation(QuartSchema):
 
     _bytes: bytes = b""
 
-    @hide
     @rate_exempt
     @open_to_all
     async def openapi(self) -> Response:
@@ -90,7 +88,7 @@ class Documentation(QuartSchema):
         return await _document(self._bytes, "application/json")
 
 
-def register(app: Quart, parts: Services) -> None:
+def register(app: Quart) -> None:
     """Serve the documentation."""
     documentation = Documentation(
         app,
@@ -98,28 +96,26 @@ def register(app: Quart, parts: Services) -> None:
         scalar_ui_path=None,
         swagger_ui_path=None,
         info=openapi.info(),
-        tags=openapi.tags(parts),
         openapi_provider_class=openapi.Provider,
     )
-    older = cache(lambda: encode(streams.as_3_1(documentation.openapi_provider.schema())))
-    events = cache(lambda: encode(asyncapi.document(parts.tasks)))
+    provider = documentation.openapi_provider
+    assert isinstance(provider, openapi.Provider)
+    older = cache(lambda: encode(streams.as_3_1(provider.schema())))
+    events = cache(lambda: encode(asyncapi.document(provider.schemas)))
 
     @app.get("/openapi-3.1.json")
-    @hide
     @rate_exempt
     @open_to_all
     async def openapi_3_1() -> Response:
         return await _document(older(), "application/json")
 
     @app.get("/asyncapi.json")
-    @hide
     @rate_exempt
     @open_to_all
     async def asyncapi_json() -> Response:
         return await _document(events(), "application/json")
 
     @app.get("/docs")
-    @hide
     @rate_exempt
     @open_to_all
     async def docs() -> Response:
@@ -129,14 +125,12 @@ def register(app: Quart, parts: Services) -> None:
         return response
 
     @app.get("/docs/scalar.js")
-    @hide
     @rate_exempt
     @open_to_all
     async def scalar_js() -> Response:
         return await _document(_script(), "text/javascript; charset=utf-8", YEAR)
 
     @app.get("/docs/start.js")
-    @hide
     @rate_exempt
     @open_to_all
     async def start_js() -> Response:

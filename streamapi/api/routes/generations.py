@@ -9,7 +9,17 @@ from quart_rate_limiter import rate_exempt
 from streamapi.api import replays, sse
 from streamapi.api.answer import answer, headers
 from streamapi.api.context import caller, reading, services
+from streamapi.api.description import (
+    GENERATIONS,
+    LOOKUP_ERRORS,
+    RESUME_ERRORS,
+    Description,
+    EventStream,
+    Reply,
+)
+from streamapi.api.parameters import AFTER_NUMBER, LAST_EVENT_ID, TICKET
 from streamapi.api.problems import request_id
+from streamapi.api.shapes import Answer
 from streamapi.api.who import only_resumes, takes_tickets
 from streamapi.errors import InvalidRequest, Overloaded, RateLimited, StoreUnavailable
 from streamapi.generation.event import Fold, encode, fold
@@ -19,8 +29,16 @@ from streamapi.services import Services
 
 routes = Blueprint("generations", __name__, url_prefix="/v1/generations")
 
+SO_FAR = Reply("The generation as it stands.", Answer, ("Generation-Id",))
+ENDED = Reply(
+    "The event that was named is the ending: there is no more, and no reconnecting.",
+    headers=("Generation-Id",),
+)
+"""What stops an `EventSource`."""
+
 
 @routes.get("/<generation_id>")
+@Description("get_generation", GENERATIONS, {200: SO_FAR}, fails=LOOKUP_ERRORS)
 async def get(generation_id: str) -> Response:
     """The answer of a generation, as far as it has come."""
     parts = services()
@@ -31,6 +49,13 @@ async def get(generation_id: str) -> Response:
 @rate_exempt
 @takes_tickets
 @only_resumes
+@Description(
+    "follow_generation",
+    GENERATIONS,
+    {200: EventStream("The events of the generation.", pings=True), 204: ENDED},
+    takes=(LAST_EVENT_ID, AFTER_NUMBER, TICKET),
+    fails=(*LOOKUP_ERRORS, *RESUME_ERRORS, RateLimited),
+)
 async def events(generation_id: str) -> Response:
     """Follow a generation's events, from the start or from behind the last event seen."""
     named, after = sse.cursor() or (None, 0)
@@ -40,6 +65,7 @@ async def events(generation_id: str) -> Response:
 
 
 @routes.post("/<generation_id>/cancel")
+@Description("cancel_generation", GENERATIONS, {200: SO_FAR}, fails=LOOKUP_ERRORS)
 async def cancel(generation_id: str) -> Response:
     """Let go of a generation; doing it twice is doing it once."""
     parts = services()
@@ -49,6 +75,7 @@ async def cancel(generation_id: str) -> Response:
 
 
 @routes.delete("/<generation_id>")
+@Description("forget_generation", GENERATIONS, {204: Reply("Forgotten.")}, fails=LOOKUP_ERRORS)
 async def forget(generation_id: str) -> Response:
     """Forget a generation now, ending it if it runs."""
     parts = services()

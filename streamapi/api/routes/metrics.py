@@ -4,6 +4,7 @@ from quart import Blueprint, Response
 from quart_rate_limiter import rate_exempt
 
 from streamapi.api.context import services
+from streamapi.api.description import SERVICE, Description, Reply
 from streamapi.api.who import needs
 from streamapi.telemetry.metrics import CONTENT_TYPE
 
@@ -13,6 +14,9 @@ routes = Blueprint("metrics", __name__)
 @routes.get("/metrics")
 @rate_exempt
 @needs("usage")
+@Description(
+    "metrics", SERVICE, {200: Reply("Prometheus's text format.", str, media_type="text/plain")}
+)
 async def metrics() -> Response:
     """What this process counts, in Prometheus's text format."""
     headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}

@@ -1,11 +1,13 @@
 """The catalogue, in the shape that OpenAI's clients expect."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Literal
 
+from msgspec import Meta, Struct
 from quart import Blueprint, Response
 
 from streamapi.api.context import services
+from streamapi.api.description import CATALOGUE, Description, Reply
 from streamapi.errors import NotFound
 from streamapi.generation.event import encode
 from streamapi.providers.catalogue import ModelCard
@@ -13,14 +15,38 @@ from streamapi.providers.catalogue import ModelCard
 routes = Blueprint("models", __name__, url_prefix="/v1/models")
 
 
+class Model(Struct, kw_only=True):
+    """A model of the catalogue; `successor` answers for one that was retired."""
+
+    id: str
+    object: Literal["model"]
+    created: Annotated[int, Meta(description="Seconds since 1970.")]
+    owned_by: str
+    title: str
+    input_tokens: int
+    output_tokens: int
+    takes_temperature: bool
+    thinking_levels: list[str]
+    successor: str | None
+
+
+class ModelList(Struct, kw_only=True):
+    """Every model that may be asked for."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
 @routes.get("")
+@Description("list_models", CATALOGUE, {200: Reply("All.", ModelList)})
 async def models() -> Response:
     """Every model that may be asked for, retired names included."""
     cards = services().catalogue.cards.values()
-    return _json({"object": "list", "data": [_shown(card) for card in cards]})
+    return _json(ModelList(object="list", data=[_shown(card) for card in cards]))
 
 
 @routes.get("/<model_id>")
+@Description("get_model", CATALOGUE, {200: Reply("It.", Model)}, fails=(NotFound,))
 async def model(model_id: str) -> Response:
     """One model of the catalogue."""
     card = services().catalogue.cards.get(model_id)
@@ -29,21 +55,21 @@ async def model(model_id: str) -> Response:
     return _json(_shown(card))
 
 
-def _shown(card: ModelCard) -> dict[str, Any]:
+def _shown(card: ModelCard) -> Model:
     released = datetime.fromisoformat(card.created).replace(tzinfo=UTC)
-    return {
-        "id": card.id,
-        "object": "model",
-        "created": int(released.timestamp()),
-        "owned_by": "google",
-        "title": card.title,
-        "input_tokens": card.input_tokens,
-        "output_tokens": card.output_tokens,
-        "takes_temperature": card.temperature,
-        "thinking_levels": card.thinking,
-        "successor": card.successor,
-    }
+    return Model(
+        id=card.id,
+        object="model",
+        created=int(released.timestamp()),
+        owned_by="google",
+        title=card.title,
+        input_tokens=card.input_tokens,
+        output_tokens=card.output_tokens,
+        takes_temperature=card.temperature,
+        thinking_levels=list(card.thinking),
+        successor=card.successor,
+    )
 
 
-def _json(body: dict[str, Any]) -> Response:
+def _json(body: Model | ModelList) -> Response:
     return Response(encode(body), headers={"Content-Type": "application/json"})

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from quart import Blueprint, Response, request
 from quart_rate_limiter import rate_exempt
-from quart_schema import hide
 
+from streamapi.api.description import SERVICE, Description, Reply
 from streamapi.api.who import open_to_all
 from streamapi.errors import NotFound, every_error
 
@@ -37,7 +37,6 @@ routes = Blueprint("pages", __name__)
 @routes.get("/")
 @rate_exempt
 @open_to_all
-@hide
 async def index() -> Response:
     """The demo page."""
     return Response(_file("index.html"), headers={**HEADERS, "Cache-Control": "no-cache"})
@@ -46,7 +45,6 @@ async def index() -> Response:
 @routes.get("/static/<path:name>")
 @rate_exempt
 @open_to_all
-@hide
 async def static(name: str) -> Response:
     """The front end's files. They are few and small: from memory, they leave no file open when
     a client hangs up."""
@@ -61,6 +59,12 @@ async def static(name: str) -> Response:
 @routes.get("/errors/<code>")
 @rate_exempt
 @open_to_all
+@Description(
+    "error_page",
+    SERVICE,
+    {200: Reply("A page for people.", str, media_type="text/html")},
+    fails=(NotFound,),
+)
 async def error_page(code: str) -> Response:
     """What an error code means, and what to do."""
     kind = next((kind for kind in every_error() if kind.code == code), None)

@@ -20,6 +20,7 @@ from streamapi.access.limits import Limit, gcra
 from streamapi.api import body, limits, replays, ticket_claims, who
 from streamapi.api.ask import idempotency_key, start
 from streamapi.api.context import caller, reading, services
+from streamapi.api.description import SOCKETS, Description, Reply, tag
 from streamapi.api.messages import (
     AuthMessage,
     CancelMessage,
@@ -35,6 +36,7 @@ from streamapi.api.messages import (
     pong_frame,
     understand,
 )
+from streamapi.api.parameters import TICKET
 from streamapi.api.patches.websocket import bound_first_message
 from streamapi.api.problems import request_id
 from streamapi.errors import (
@@ -66,13 +68,20 @@ AUTH_BYTES = 4096
 given no more to send, and nothing larger to decode."""
 
 
+SOCKET = (
+    "A WebSocket of JSON messages, many generations at once; its messages are described in "
+    "[/asyncapi.json](/asyncapi.json). The subprotocol `streamapi.v1` is optional."
+)
+
+
 def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
     """`/v1/ws` for any task, and one socket per task."""
-    doors = Blueprint("sockets", __name__, url_prefix="/v1")
+    sockets = Blueprint("sockets", __name__, url_prefix="/v1")
 
-    def door(task: Task[Any] | None) -> Callable[[], Awaitable[None]]:
+    def socket(task: Task[Any] | None) -> Callable[[], Awaitable[None]]:
         @cors_exempt
         @who.takes_tickets
+        @_description(task)
         async def talk() -> None:
             parts = services()
             asked = websocket.requested_subprotocols
@@ -86,10 +95,22 @@ def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
 
         return talk
 
-    doors.add_websocket("/ws", "any", door(None))
+    sockets.add_websocket("/ws", "any", socket(None))
     for task in tasks.values():
-        doors.add_websocket(f"/{task.name}/ws", task.name, door(task))
-    return doors
+        sockets.add_websocket(f"/{task.name}/ws", task.name, socket(task))
+    return sockets
+
+
+def _description(task: Task[Any] | None) -> Description:
+    text = SOCKET if task is None else f"{task.description} {SOCKET} `start` needs no `task` here."
+    return Description(
+        "websocket" if task is None else f"{task.name}_websocket",
+        SOCKETS if task is None else tag(task),
+        {101: Reply("Switching protocols: speak WebSocket (RFC 6455).")},
+        takes=(TICKET,),
+        summary=f"{'Any task' if task is None else task.title}: WebSocket",
+        description=text,
+    )
 
 
 class Conversation:

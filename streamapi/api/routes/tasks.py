@@ -1,5 +1,5 @@
-"""The doors of every task: one JSON answer, Server-Sent Events by POST and by GET, or an answer
-to follow later. The WebSocket door is in `socket.py`.
+"""The HTTP transports of every task: one JSON answer, Server-Sent Events by POST and by GET, or an
+answer to follow later. The WebSocket is in `socket.py`.
 
 A resumption (`Last-Event-ID`, `after`) on any of these addresses never starts a generation.
 """
@@ -13,9 +13,28 @@ from streamapi.api.answer import GenerationFailed, answer, headers, own_problem
 from streamapi.api.ask import idempotency_header, idempotency_key, start
 from streamapi.api.body import read_object, read_query
 from streamapi.api.context import caller, services
+from streamapi.api.description import (
+    GENERATION_ERRORS,
+    LOOKUP_ERRORS,
+    RESUME_ERRORS,
+    START_ERRORS,
+    Description,
+    EventStream,
+    Reply,
+    tag,
+)
 from streamapi.api.limits import resumable
+from streamapi.api.parameters import (
+    AFTER,
+    IDEMPOTENCY_HEADER,
+    IDEMPOTENCY_PARAMETER,
+    LAST_EVENT_ID,
+    PREFER,
+    TICKET,
+)
 from streamapi.api.problems import request_id
-from streamapi.api.routes.generations import interruptible, json_response, resume
+from streamapi.api.routes.generations import ENDED, interruptible, json_response, resume
+from streamapi.api.shapes import Accepted, whole_answer
 from streamapi.api.who import takes_tickets
 from streamapi.errors import GenerationCancelled, InvalidRequest
 from streamapi.generation.event import Cancelled, Failed, Fold, encode, fold
@@ -32,24 +51,85 @@ NOT_BY_GET = frozenset({"metadata", "messages"})
 
 def blueprint(task: Task[Any]) -> Blueprint:
     """The routes of a task."""
-    doors = Blueprint(task.name, __name__, url_prefix=f"/v1/{task.name}")
+    routes = Blueprint(task.name, __name__, url_prefix=f"/v1/{task.name}")
 
-    @doors.post("")
+    @routes.post("")
+    @_answer(task)
     async def respond() -> Response:
         return await answer_json(task)
 
-    @doors.post("/stream")
+    @routes.post("/stream")
     @resumable
+    @_stream_by_post(task)
     async def stream() -> Response:
         return await stream_by_post(task)
 
-    @doors.get("/stream")
+    @routes.get("/stream")
     @resumable
     @takes_tickets
+    @_stream_by_get(task)
     async def event_source() -> Response:
         return await stream_by_get(task)
 
-    return doors
+    return routes
+
+
+def _answer(task: Task[Any]) -> Description:
+    headers = ("Location", "Preference-Applied", "Generation-Id")
+    return Description(
+        f"{task.name}_answer",
+        tag(task),
+        {
+            200: Reply(
+                "The whole answer.", whole_answer(task.name, task.result), ("Generation-Id",)
+            ),
+            202: Reply("It has begun; follow it at `events`.", Accepted, headers),
+        },
+        takes=(IDEMPOTENCY_HEADER, PREFER),
+        body=task.request,
+        examples={task.name: task.example},
+        fails=(*START_ERRORS, *GENERATION_ERRORS, GenerationCancelled),
+        summary=f"{task.title}: one JSON answer",
+        description=f"{task.description} Waits for the whole answer; with `Prefer: respond-async`, "
+        "answers 202 at once and says where to follow it.",
+    )
+
+
+def _stream_by_post(task: Task[Any]) -> Description:
+    return Description(
+        f"{task.name}_stream",
+        tag(task),
+        {200: _events(task, pings=False), 204: ENDED},
+        takes=(IDEMPOTENCY_HEADER, LAST_EVENT_ID, AFTER),
+        body=task.request,
+        examples={task.name: task.example},
+        fails=(*START_ERRORS, *GENERATION_ERRORS, *LOOKUP_ERRORS, *RESUME_ERRORS),
+        summary=f"{task.title}: a stream, by POST",
+        description=f"{task.description} Server-Sent Events for a client that can POST. The status "
+        "line waits a moment for the first content, so that an early failure has its true status; "
+        "after it, a failure is a `failed` event.",
+    )
+
+
+def _stream_by_get(task: Task[Any]) -> Description:
+    return Description(
+        f"{task.name}_event_source",
+        tag(task),
+        {200: _events(task, pings=True), 204: ENDED},
+        takes=(IDEMPOTENCY_PARAMETER, TICKET, AFTER, LAST_EVENT_ID),
+        query=task.request,
+        examples={task.name: task.example},
+        fails=(*START_ERRORS, *LOOKUP_ERRORS, *RESUME_ERRORS),
+        summary=f"{task.title}: a stream for EventSource",
+        description=f"{task.description} Server-Sent Events for a browser's `EventSource`: the "
+        "request's fields are parameters, up to 8,000 characters together. The stream opens at "
+        "once with `start`, so that there is an id to resume from; a failure is a `failed` event.",
+    )
+
+
+def _events(task: Task[Any], *, pings: bool) -> EventStream:
+    answer = whole_answer(task.name, task.result)
+    return EventStream("The answer as it is written.", answer, pings)
 
 
 async def answer_json(task: Task[Any]) -> Response:

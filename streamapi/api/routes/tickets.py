@@ -1,5 +1,8 @@
 """Tickets for the addresses of `EventSource` and WebSocket: see `access/tickets.py`."""
 
+from typing import Annotated
+
+from msgspec import Meta, Struct
 from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
@@ -8,6 +11,7 @@ from werkzeug.routing import RequestRedirect
 from streamapi.access.tickets import TTL, Ticket, make, name_of
 from streamapi.api.body import read_object, validate
 from streamapi.api.context import caller, services
+from streamapi.api.description import KEYS, Description, Reply
 from streamapi.errors import FieldError, InvalidRequest
 from streamapi.generation.event import encode
 
@@ -27,7 +31,22 @@ class TicketRequest(BaseModel):
     )
 
 
+class MadeTicket(Struct, kw_only=True):
+    """A ticket, shown this once. It is to be presented within `expires_in` seconds, as the
+    parameter `ticket` of its path."""
+
+    ticket: Annotated[str, Meta(pattern="^tkt_")]
+    path: str
+    expires_in: float
+
+
 @routes.post("")
+@Description(
+    "create_ticket",
+    KEYS,
+    {201: Reply("The ticket, shown this once.", MadeTicket)},
+    body=TicketRequest,
+)
 async def create() -> Response:
     """Get a ticket: it stands for your key in the address of an `EventSource` or a WebSocket
     (`?ticket=`), on this path, for one generation. Presented again, it joins the one that it began
@@ -39,7 +58,7 @@ async def create() -> Response:
     shown = make()
     ticket = Ticket(g.get("key_digest", ""), wanted.path, request.headers.get("Origin"))
     await services().tickets.put(name_of(shown), ticket, TTL)
-    body = encode({"ticket": shown, "path": wanted.path, "expires_in": TTL})
+    body = encode(MadeTicket(ticket=shown, path=wanted.path, expires_in=TTL))
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(body, status=201, headers=headers)
 
