@@ -44,14 +44,16 @@ BELOW_SERVICES = {
     "settings",
     "tasks",
     "telemetry",
+    "validation",
     "version",
 }
-BELOW_API = {*BELOW_SERVICES, "services"}
+BELOW_API = {*BELOW_SERVICES, "services", "intake"}
 MAY_IMPORT = {
     "errors": set(),
     "settings": set(),
     "version": set(),
     "emulator": set(),
+    "validation": {"errors"},
     "redis_connection": {"errors"},
     "generation": {"errors", "redis_connection"},
     "tasks": {"errors", "generation", "settings"},
@@ -60,6 +62,7 @@ MAY_IMPORT = {
     "access": {"errors", "generation", "records", "redis_connection", "settings"},
     "telemetry": {"errors", "generation", "settings"},
     "services": BELOW_SERVICES,
+    "intake": {"access", "errors", "generation", "providers", "services", "tasks", "validation"},
     "drain": {"generation", "services"},
     "api": BELOW_API,
     "app": {*BELOW_API, "api", "drain"},
@@ -163,6 +166,18 @@ def test_outside_things_are_cornered() -> None:
         if package(path) not in CORNERED.get(top := name.partition(".")[0], {package(path)})
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_only_intake_starts_generations() -> None:
+    """A transport that went around it would skip a check, a limit or the cache."""
+    starts = {
+        path.relative_to(ROOT / "streamapi").as_posix()
+        for path in SOURCES
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and re.search(r"\b(generations\.start|GenerationRequest)$", ast.unparse(call.func))
+    }
+    assert starts == {"intake.py"}, "start a generation through intake.prepare and intake.start"
 
 
 def test_native_parsers_run_in_child_processes_only() -> None:

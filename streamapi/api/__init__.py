@@ -14,8 +14,8 @@ shapes.py         what several routes answer, as types
 parameters.py     what several routes take
 limits.py         quart-rate-limiter's decorators over one atomic take
 body.py           requests, read strictly in one place
-field_errors.py   what is wrong with a field, in words
-ask.py            a valid request becomes a generation
+start.py          the current request starts a generation, by way of `intake.py`
+idempotency.py    the idempotency key of a request
 ticket_claims.py  what a ticket began or follows, and nothing else
 answer.py         what a caller sees of a generation, whatever the wire
 sse.py            a log as Server-Sent Events

@@ -1,22 +1,21 @@
-"""Requests, read strictly and in one place.
+"""Bodies, query parameters and messages are read strictly, and only here.
 
 A body is one JSON object (RFC 8259) in UTF-8 without a content encoding. msgspec's decoder
-refuses NaN, lone surrogates, invalid UTF-8 and trailing text; depth, size and U+0000 are ours.
-Whatever is wrong has its 4xx; nothing that a client sends is a 500.
+refuses NaN, lone surrogates, invalid UTF-8 and trailing text; the bounds of depth and size are
+checked here. Each mistake of a client has its 4xx status; none causes a 500.
 """
 
 import asyncio
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from quart import Request, request
 from quart.wrappers import Body
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from streamapi.api.field_errors import field_errors, unknown
 from streamapi.errors import (
     FieldError,
     InvalidRequest,
@@ -26,45 +25,44 @@ from streamapi.errors import (
     UriTooLong,
     escape,
 )
+from streamapi.validation import unknown_field
 
 MAX_DEPTH = 32
 MAX_QUERY = 8000
-"""Characters that a GET's parameters may have, decoded; a longer request is for POST."""
+"""Characters that the query parameters of a GET may have, decoded. A longer request needs POST."""
 
 LARGE = 65_536
-"""Bytes of JSON that are decoded beside the event loop. A megabyte of numbers takes 80 ms, in which
-nobody else would be served; a hand-over to a thread and back takes 0.1 ms."""
+"""Bytes of JSON from which a text is decoded in a thread, so that other clients are served
+meanwhile. Decoding a megabyte of numbers takes 80 ms; moving it to the thread and back, 0.1 ms."""
 
-_beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
-"""One thread: it shares the interpreter with the loop, 5 ms and 5 ms. More would take more."""
+_decoding_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+"""One thread, because it takes the interpreter from the event loop for 5 ms at a time; two threads
+would take it for 10 ms."""
 
-
-R = TypeVar("R", bound=BaseModel)
-
-
-_READ = asyncio.Event()
-_READ.set()
-"""What all bodies that were read share: an event of their own each would be a kilobyte."""
+_COMPLETE = asyncio.Event()
+_COMPLETE.set()
+"""The event that all bodies share once they are read. An event for each takes a kilobyte."""
 
 
 class ReleasedBody(Body):
-    """A body that keeps nothing once it was read: a stream may go on for minutes."""
+    """A body whose memory is free once it is read, because its stream may go on for minutes."""
 
     def clear(self) -> None:
         super().clear()
-        self._complete = self._has_data = _READ
+        self._complete = self._has_data = _COMPLETE
 
 
 class JsonRequest(Request):
-    """Quart's request, with a body that is released."""
+    """Quart's request, with a `ReleasedBody`."""
 
     body_class: type[Body] = ReleasedBody
 
 
 def _finite(text: str) -> float:
-    """A number of a JSON text. msgspec reads those near the limits of a double by a path that takes
-    9 us each, so a megabyte of them stops the process for 1.5 s; this takes 0.2 us. As msgspec
-    does, it refuses what is beyond a double."""
+    """The number in a JSON text. Raises `ValueError` beyond the range of a double, as msgspec does.
+
+    msgspec itself takes 9 us for a number near the limits of a double, so a megabyte of them would
+    stop the process for 1.5 s. `float` takes 0.2 us."""
     value = float(text)
     if math.isinf(value):
         raise ValueError("Number out of range")
@@ -75,36 +73,38 @@ _decoder = msgspec.json.Decoder(float_hook=_finite)
 
 
 async def read_object() -> dict[str, Any]:
-    """The request's body. Raises `UnsupportedMediaType`, `TooLarge`, `MalformedJson`."""
+    """The JSON object in the current request's body. Raises `UnsupportedMediaType`, `TooLarge` and
+    `MalformedJson`."""
     if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send the body as application/json.")
+        raise UnsupportedMediaType("Send the body with `Content-Type: application/json`.")
     if request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType("Send the body in UTF-8.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without a content encoding.")
     try:
-        # Not `get_data`: its wait_for swallows, on Python 3.11, a cancellation that comes with
-        # the body, and a client that has left would be a reader for ever.
+        # Not `get_data`: on Python 3.11 its `wait_for` swallows a cancellation that comes together
+        # with the body. A client that has left would then count as a reader for ever.
         async with asyncio.timeout(request.body_timeout):
             body = await request.body
         request.body.clear()
     except RequestEntityTooLarge:
         bound = request.max_content_length or 0
-        raise TooLarge(f"A body may have {bound:,} bytes.") from None
+        raise TooLarge(f"The body is too large: {bound:,} bytes are allowed.") from None
     except TimeoutError:
-        raise MalformedJson("The body did not arrive in time.") from None
+        seconds = f"{request.body_timeout:g} seconds"
+        raise MalformedJson(f"The body did not arrive within {seconds}. Send it again.") from None
     return await decode(body)
 
 
 async def decode(text: bytes | str) -> dict[str, Any]:
-    """The JSON object in a text of any size, as `decode_object`."""
+    """The JSON object in a text of any size. Raises `MalformedJson`."""
     if len(text) < LARGE:
         return decode_object(text)
-    return await asyncio.get_running_loop().run_in_executor(_beside, decode_object, text)
+    return await asyncio.get_running_loop().run_in_executor(_decoding_thread, decode_object, text)
 
 
 def decode_object(text: bytes | str) -> dict[str, Any]:
-    """The JSON object in a body or a WebSocket message. Raises `MalformedJson`."""
+    """The JSON object in a small text, decoded at once. Raises `MalformedJson`."""
     try:
         value = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -116,32 +116,27 @@ def decode_object(text: bytes | str) -> dict[str, Any]:
     return value
 
 
-def validate(model: type[R], value: dict[str, Any], *, lax: bool = False) -> R:
-    """The value as the model has it; `lax` reads numbers and booleans from text.
-
-    Raises `InvalidRequest` with one error per field."""
-    try:
-        return model.model_validate(value, strict=not lax)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        raise InvalidRequest.of(*field_errors(found, value, model.model_fields)) from None
-
-
 def read_query(
-    model: type[R], leave_out: frozenset[str], also: frozenset[str] = frozenset()
+    model: type[BaseModel], not_by_get: frozenset[str], not_fields: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """The parameters of a GET as the fields of a request: lists are repeated parameters. The
-    names in `also` are allowed, and for someone else to read."""
+    """The query parameters of the current GET as the fields of a request. The values are text; a
+    list is a repeated parameter.
+
+    `not_by_get` are fields of the model that a query cannot have; `not_fields` are parameters that
+    the caller of this function reads. Raises `UriTooLong` and `InvalidRequest`."""
     if sum(len(k) + len(v) + 2 for k, v in request.args.items(multi=True)) > MAX_QUERY:
-        raise UriTooLong(f"The parameters may have {MAX_QUERY:,} characters; POST the request.")
+        raise UriTooLong(
+            f"The query parameters are too long: {MAX_QUERY:,} characters are allowed. Use "
+            "POST instead."
+        )
     fields: dict[str, Any] = {}
     errors = []
     for name, values in request.args.lists():
-        if name in also:
+        if name in not_fields:
             continue
         known = model.model_fields.get(name)
-        if known is None or name in leave_out:
-            errors.append(FieldError(_no_parameter(name, model, leave_out), f"/{escape(name)}"))
+        if known is None or name in not_by_get:
+            errors.append(FieldError(_no_parameter(name, model, not_by_get), f"/{escape(name)}"))
         elif _is_list(known.annotation):
             fields[name] = values
         elif len(values) > 1:
@@ -153,10 +148,10 @@ def read_query(
     return fields
 
 
-def _no_parameter(name: str, model: type[BaseModel], leave_out: frozenset[str]) -> str:
-    if name in leave_out:
-        return "is not a parameter of a GET; POST the request"
-    return unknown(name, model.model_fields.keys() - leave_out)
+def _no_parameter(name: str, model: type[BaseModel], not_by_get: frozenset[str]) -> str:
+    if name in not_by_get:
+        return "is not a parameter of a GET; use POST instead"
+    return unknown_field(name, model.model_fields.keys() - not_by_get)
 
 
 def _is_list(annotation: Any) -> bool:

@@ -1,6 +1,6 @@
 """The parameters that several routes take, each described once."""
 
-from streamapi.api.ask import IDEMPOTENCY_KEY
+from streamapi.api import idempotency
 from streamapi.api.description import Parameter
 from streamapi.generation.log import LOST_AT
 
@@ -11,7 +11,7 @@ EVENT_ID = rf"gen_[A-Za-z0-9_-]{{1,64}}\.{NUMBER}"
 IDEMPOTENCY_HEADER = Parameter(
     "Idempotency-Key",
     "The same key and body is the same generation, and is never paid twice.",
-    {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+    {"type": "string", "pattern": f"^{idempotency.PATTERN.pattern}$"},
     "header",
 )
 PREFER = Parameter(
@@ -58,5 +58,5 @@ IDEMPOTENCY_PARAMETER = Parameter(
     "idempotency_key",
     "As `Idempotency-Key`: who loses the connection before the first event joins its generation "
     "instead of starting another.",
-    {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+    {"type": "string", "pattern": f"^{idempotency.PATTERN.pattern}$"},
 )

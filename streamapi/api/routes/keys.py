@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from quart import Blueprint, Response, request
 
 from streamapi.access.new_key import Limits, NewKey
-from streamapi.api.body import read_object, validate
+from streamapi.api.body import read_object
 from streamapi.api.context import services
 from streamapi.api.description import KEYS, Description, Parameter, Reply
 from streamapi.api.shapes import Moment
@@ -15,6 +15,7 @@ from streamapi.api.who import needs
 from streamapi.errors import FieldError, InvalidRequest, NotFound
 from streamapi.generation.event import encode
 from streamapi.generation.generations import rfc3339
+from streamapi.validation import validate
 
 if TYPE_CHECKING:  # an open server never imports it
     from streamapi.access.key_auth import KeyAuth

@@ -17,9 +17,8 @@ from quart import Blueprint, g, websocket
 from quart_cors import cors_exempt
 
 from streamapi.access.limits import Limit, gcra
-from streamapi.api import body, limits, replays, ticket_claims, who
-from streamapi.api.ask import idempotency_key, start
-from streamapi.api.context import caller, reading, services
+from streamapi.api import body, idempotency, limits, replays, ticket_claims, who
+from streamapi.api.context import reading, services
 from streamapi.api.description import SOCKETS, Description, Reply, tag
 from streamapi.api.messages import (
     AuthMessage,
@@ -39,6 +38,7 @@ from streamapi.api.messages import (
 from streamapi.api.parameters import TICKET
 from streamapi.api.patches.websocket import bound_first_message
 from streamapi.api.problems import request_id
+from streamapi.api.start import start_generation
 from streamapi.errors import (
     Internal,
     InvalidRequest,
@@ -252,8 +252,8 @@ class Conversation:
             raise InvalidRequest(f"Name one of the tasks as `task`: {known}.")
         self._check_room()
         await limits.take_message(f"{task.name}.start")
-        key = idempotency_key(message.idempotency_key)
-        generation = await start(self._parts, caller(), task, message.request, idempotency_key=key)
+        key = idempotency.from_field(message.idempotency_key)
+        generation = await start_generation(task, message.request, idempotency_key=key)
         await self._follow(generation, 0, message.ref)
 
     def _check_room(self) -> None:

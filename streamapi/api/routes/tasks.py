@@ -8,11 +8,10 @@ from typing import Any
 
 from quart import Blueprint, Response, request
 
-from streamapi.api import sse
+from streamapi.api import idempotency, sse
 from streamapi.api.answer import GenerationFailed, answer, headers, own_problem
-from streamapi.api.ask import idempotency_header, idempotency_key, start
 from streamapi.api.body import read_object, read_query
-from streamapi.api.context import caller, services
+from streamapi.api.context import services
 from streamapi.api.description import (
     GENERATION_ERRORS,
     LOOKUP_ERRORS,
@@ -35,6 +34,7 @@ from streamapi.api.parameters import (
 from streamapi.api.problems import request_id
 from streamapi.api.routes.generations import ENDED, interruptible, json_response, resume
 from streamapi.api.shapes import Accepted, whole_answer
+from streamapi.api.start import start_generation
 from streamapi.api.who import takes_tickets
 from streamapi.errors import GenerationCancelled, InvalidRequest
 from streamapi.generation.event import Cancelled, Failed, Fold, encode, fold
@@ -135,13 +135,11 @@ def _events(task: Task[Any], *, pings: bool) -> EventStream:
 async def answer_json(task: Task[Any]) -> Response:
     """Wait for the whole answer; with `Prefer: respond-async`, say where it will be."""
     parts, later = services(), _wants_it_later()
-    generation = await start(
-        parts,
-        caller(),
+    generation = await start_generation(
         task,
         await read_object(),
-        idempotency_key=idempotency_header(),
-        outlives_reader=later,
+        idempotency_key=idempotency.from_header(),
+        outlives_readers=later,
     )
     if later:
         return _accepted(generation, fold(await parts.generations.events(generation)))
@@ -160,9 +158,8 @@ async def stream_by_post(task: Task[Any]) -> Response:
     parts = services()
     if cursor := sse.cursor():
         return await resume(parts, _named(cursor), sse.COMMENT)
-    generation = await start(
-        parts, caller(), task, await read_object(), idempotency_key=idempotency_header()
-    )
+    body = await read_object()
+    generation = await start_generation(task, body, idempotency_key=idempotency.from_header())
     return await _stream(parts, generation, sse.COMMENT, parts.settings.stream_open_after)
 
 
@@ -173,9 +170,9 @@ async def stream_by_get(task: Task[Any]) -> Response:
         return Response(b"", headers=sse.HEADERS)
     if cursor := sse.cursor():
         return await resume(parts, _named(cursor), sse.PING)
-    key = idempotency_key(request.args.get("idempotency_key"))
-    fields = read_query(task.request, NOT_BY_GET, also=NOT_FIELDS)
-    generation = await start(parts, caller(), task, fields, idempotency_key=key, lax=True)
+    key = idempotency.from_field(request.args.get("idempotency_key"))
+    fields = read_query(task.request, NOT_BY_GET, NOT_FIELDS)
+    generation = await start_generation(task, fields, idempotency_key=key, text_values=True)
     return await _stream(parts, generation, sse.PING, 0.0)
 
 

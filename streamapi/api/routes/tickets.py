@@ -9,11 +9,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from streamapi.access.tickets import TTL, Ticket, make, name_of
-from streamapi.api.body import read_object, validate
+from streamapi.api.body import read_object
 from streamapi.api.context import caller, services
 from streamapi.api.description import KEYS, Description, Reply
 from streamapi.errors import FieldError, InvalidRequest
 from streamapi.generation.event import encode
+from streamapi.validation import validate
 
 routes = Blueprint("tickets", __name__, url_prefix="/v1/tickets")
 

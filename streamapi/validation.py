@@ -1,16 +1,21 @@
-"""What pydantic found, as a person would say it: "is required", "must be at most 2".
+"""Checks values against a pydantic model, and words the errors for the caller of the API.
 
-Each error is a predicate about the field that its JSON pointer names. Where a field may have
-several shapes, pydantic reports each shape that it tried; here they are one error.
+Each error is a predicate about the field that its JSON pointer names: "is required", "must be at
+most 2". Where a field may have several shapes, pydantic reports each shape that it tried; here they
+are one error.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
-from streamapi.errors import FieldError, escape
+from pydantic import BaseModel, ValidationError
 
-Found = Mapping[str, Any]
+from streamapi.errors import FieldError, InvalidRequest, escape
+
+M = TypeVar("M", bound=BaseModel)
+
+PydanticError = Mapping[str, Any]
 """One of pydantic's errors: its `type`, `loc`, `msg` and, where the type has one, its `ctx`."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -39,10 +44,12 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "thinking": ("include_thoughts",),
     "multilabel": ("multi_label",),
 }
-"""Names that other APIs have for a field, and its names here: the first that the task has."""
+"""Names of fields in other APIs, and what streamapi calls them. An error suggests the first name
+that the model has."""
 
 LONGEST_TYPO = 40
-"""Characters of an unknown name that is compared with ours; the comparison is quadratic."""
+"""Longest unknown name, in characters, that is compared with the known ones. The comparison takes
+quadratic time."""
 
 TYPES = {
     "string_type": "a string",
@@ -58,9 +65,9 @@ TYPES = {
     "model_type": "an object",
     "model_attributes_type": "an object",
 }
-"""What a value of the wrong type should have been, by pydantic's name of the error."""
+"""The type that a value should have, by pydantic's name of the error."""
 
-WORDS = {
+PREDICATES = {
     "missing": "is required",
     "finite_number": "must be a finite number",
     "int_parsing_size": "is too large",
@@ -72,44 +79,58 @@ WORDS = {
     "string_pattern_mismatch": "must match the pattern {pattern}",
     "timezone_aware": "must name its time zone",
 }
+"""The sentence's predicate, by pydantic's name of the error; the error's `ctx` fills it in."""
+
 UNITS = {"List": "items", "Dictionary": "entries", "Value": "characters"}
 
 
+def validate(model: type[M], value: dict[str, Any], *, text_values: bool = False) -> M:
+    """The value as an instance of the model. With `text_values`, numbers and booleans may be
+    written as text, as in a query string.
+
+    Raises `InvalidRequest`, with one error per field."""
+    try:
+        return model.model_validate(value, strict=not text_values)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise InvalidRequest.of(*field_errors(found, value, model.model_fields)) from None
+
+
 def field_errors(
-    found: Sequence[Found], value: Any, known: Collection[str]
+    found: Sequence[PydanticError], value: Any, known: Collection[str]
 ) -> tuple[FieldError, ...]:
-    """One error per field of the value; `known` are the names of its fields."""
-    at: dict[str, list[Found]] = {}
+    """What pydantic found in a value, as one error per field. `known` are the model's fields."""
+    by_pointer: dict[str, list[PydanticError]] = {}
     for item in found:
-        at.setdefault(_pointer(item, value), []).append(item)
+        by_pointer.setdefault(_pointer(item, value), []).append(item)
     errors = []
-    for place, items in at.items():
+    for pointer, items in by_pointer.items():
         types = list(dict.fromkeys(TYPES[item["type"]] for item in items if item["type"] in TYPES))
         others = [item for item in items if item["type"] not in TYPES]
         if others:
-            errors += [FieldError(_say(item, known), place) for item in others]
-        elif not any(other.startswith(f"{place}/") for other in at):
-            errors.append(FieldError(f"must be {' or '.join(types)}", place))
+            errors += [FieldError(_predicate(item, known), pointer) for item in others]
+        elif not any(other.startswith(f"{pointer}/") for other in by_pointer):
+            errors.append(FieldError(f"must be {' or '.join(types)}", pointer))
     return tuple(errors)
 
 
-def unknown(name: str, known: Collection[str]) -> str:
-    """What is said of a field that there is not, with the nearest name that there is."""
+def unknown_field(name: str, known: Collection[str]) -> str:
+    """The predicate about a field that does not exist, with the nearest name that does."""
     near = [alias for alias in ALIASES.get(name, ()) if alias in known]
     if not near and len(name) <= LONGEST_TYPO:
         near = get_close_matches(name, known, n=1)
     return f"is not a field here; did you mean `{near[0]}`?" if near else "is not a field here"
 
 
-def _say(item: Found, known: Collection[str]) -> str:
+def _predicate(item: PydanticError, known: Collection[str]) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         top = len(item["loc"]) == 1
-        return unknown(str(item["loc"][-1]), known if top else ())
+        return unknown_field(str(item["loc"][-1]), known if top else ())
     if kind == "value_error":
         return str(item["msg"]).removeprefix("Value error, ")
-    if kind in WORDS:
-        return WORDS[kind].format_map(context)
+    if kind in PREDICATES:
+        return PREDICATES[kind].format_map(context)
     unit = UNITS.get(context.get("field_type", "Value"), "characters")
     if kind in ("string_too_short", "too_short"):
         least = context["min_length"]
@@ -119,13 +140,13 @@ def _say(item: Found, known: Collection[str]) -> str:
     return f"is not valid: {item['msg']}"
 
 
-def _pointer(item: Found, value: Any) -> str:
-    """Where a field stands (RFC 6901). pydantic also names the branches of a union it tried;
-    those are no places in the value, so they are left out."""
+def _pointer(item: PydanticError, value: Any) -> str:
+    """The JSON pointer of the field that an error is about (RFC 6901). pydantic's `loc` also names
+    the branches of a union that it tried; those are not in the value, so they are left out."""
     path, last = "", len(item["loc"]) - 1
-    for place, step in enumerate(item["loc"]):
+    for index, step in enumerate(item["loc"]):
         if isinstance(value, dict) and isinstance(step, str):
-            if step in value or (place == last and item["type"] == "missing"):
+            if step in value or (index == last and item["type"] == "missing"):
                 path += f"/{escape(step)}"
                 value = value.get(step)
         elif isinstance(value, list) and isinstance(step, int):

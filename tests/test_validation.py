@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from streamapi.api.body import validate
 from streamapi.errors import InvalidRequest
 from streamapi.tasks import every_task
+from streamapi.validation import validate
 from tests.api.test_bodies import is_problem
 from tests.tasks.test_requests import COMMON_BAD, LEAST, OWN_BAD
 
@@ -149,7 +149,10 @@ def test_every_refusal_is_in_our_words(task: str, fields: dict[str, Any]) -> Non
     [
         ("", "`prompt` or `messages` is required."),
         ("prompt=a&max_tokens=5", f"`max_tokens` {meant('max_output_tokens')}"),
-        ("prompt=a&metadata=b", "`metadata` is not a parameter of a GET; POST the request."),
+        (
+            "prompt=a&metadata=b",
+            "`metadata` is not a parameter of a GET; use POST instead.",
+        ),
         ("prompt=a&prompt=b", "`prompt` is given more than once."),
         ("prompt=a&temperature=hot", "`temperature` must be a number."),
         ("prompt=a&include_thoughts=perhaps", "`include_thoughts` must be true or false."),
