@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from streamapi.access.key_store import KeyStore
-from streamapi.access.new_key import Limits, NewKey
+from streamapi.access.new_key import NewKey, NewKeyLimits
 from streamapi.errors import InvalidRequest, StreamapiError
 from streamapi.providers.catalogue import CARDS
 from streamapi.records.database import Database
@@ -46,7 +46,7 @@ def _create(options: argparse.Namespace) -> None:
                 "scopes": options.scopes or tasks,
                 "models": options.models,
                 "expires": _moment(options.expires),
-                "limits": {name: getattr(options, name) for name in Limits.model_fields},
+                "limits": {name: getattr(options, name) for name in NewKeyLimits.model_fields},
             }
         )
         wanted.check(tasks, [card.id for card in CARDS], time.time())
@@ -66,7 +66,9 @@ def _list(options: argparse.Namespace) -> None:
     rows = [("id", "owner", "name", "scopes", "created", "last used", "state")]
     for key in _with(lambda register: register.newest(MOST_LISTED)):
         dead = "revoked" if key.revoked is not None else "expired"
-        state = dead if not key.lives(now) else f"until {_day(key.expires)}" if key.expires else ""
+        state = (
+            dead if not key.is_active(now) else f"until {_day(key.expires)}" if key.expires else ""
+        )
         scopes = ",".join(key.scopes)
         used = _day(key.last_used)
         rows.append((key.id, key.owner, key.name, scopes, _day(key.created), used, state))

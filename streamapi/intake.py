@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamapi.access.answer_charge import AnswerCharge, State, payer
+from streamapi.access.answer_charge import AnswerCharge, State
+from streamapi.access.limit_key import limit_key
 from streamapi.errors import FieldError, Forbidden, InvalidRequest
 from streamapi.generation.event import encode
 from streamapi.generation.generation import Generation, OnDisconnect
@@ -51,7 +52,7 @@ def prepare(
     return GenerationRequest(
         task=task.name,
         model=model,
-        who=payer(caller),
+        who=limit_key(caller),
         models=[parts.gemini.model(card) for card in cards],
         prompt=task.prompt(fields),
         parser=lambda: task.parser(fields),

@@ -1,4 +1,4 @@
-"""Each task that runs beside the requests goes on after an exception that nobody expected."""
+"""Each background task goes on after an unexpected exception."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ from tests.generation.test_log_contract import DONE, START, fresh, hold_on, text
 
 
 class Failing:
-    """Makes a method raise the next time it is called, and counts its calls after that."""
+    """Makes the next call of a method raise, and counts the calls after that."""
 
     def __init__(self, patch: pytest.MonkeyPatch, owner: Any, method: str) -> None:
         self.failed = False
@@ -38,29 +38,29 @@ class Failing:
     def _call(self, *arguments: Any) -> Any:
         if not self.failed:
             self.failed = True
-            raise RuntimeError("nobody expected this")
+            raise RuntimeError("unexpected")
         self.after += 1
         return self._real(*arguments)
 
     async def goes_on(self) -> None:
-        """Wait until it has failed, and was called again."""
+        """Wait until the method has failed, and was called again."""
         await until(lambda: self.failed and self.after, "the task goes on")
 
 
-def said(caplog: pytest.LogCaptureFixture, name: str) -> bool:
-    """Whether the log has the exception, and which task it was."""
+def logged(caplog: pytest.LogCaptureFixture, name: str) -> bool:
+    """Whether the log has the exception and the name of the task."""
     return any(
         record.exc_info and f"{name!r} failed" in record.getMessage() for record in caplog.records
     )
 
 
-# The supervisor itself.
+# `background_tasks.start` itself.
 
 
-async def test_the_wait_grows_to_its_bound_and_begins_anew(
+async def test_the_wait_doubles_up_to_its_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A task that fails at once waits longer each time; one that ran for a while does not."""
+    """A task that fails at once waits longer each time; after a longer run the wait is short."""
     waits: list[float] = []
     clock = 0.0
     ran = iter([0.0] * 8 + [60.0, 0.0])
@@ -85,7 +85,7 @@ async def test_the_wait_grows_to_its_bound_and_begins_anew(
 
 
 async def test_a_task_that_just_ends_runs_again(caplog: pytest.LogCaptureFixture) -> None:
-    """It was meant to run on."""
+    """A background task is meant to run until it is cancelled."""
     runs: list[int] = []
 
     async def run() -> None:
@@ -104,7 +104,7 @@ async def test_a_task_that_just_ends_runs_again(caplog: pytest.LogCaptureFixture
 
 @pytest.fixture
 async def pair(redis_server: RedisServer) -> AsyncIterator[tuple[RedisLogs, RedisLogs]]:
-    """Two processes' logs on one Redis."""
+    """The logs of two processes on one Redis."""
     prefix = f"{uuid4().hex}:"
     one, other = (RedisLogs(redis_server.url, tick=0.02, lease=0.6, prefix=prefix) for _ in "ab")
     await one.start()
@@ -122,8 +122,8 @@ LOG_TASKS = {
 }
 
 
-async def test_every_task_of_the_logs_is_tried(pair: tuple[RedisLogs, RedisLogs]) -> None:
-    """A task that is added is added to the test below."""
+async def test_every_task_of_the_logs_is_tested(pair: tuple[RedisLogs, RedisLogs]) -> None:
+    """Add each new task to `LOG_TASKS`, and so to the test below."""
     names = {task.get_name() for task in pair[0]._tasks}
     assert names == {f"redis {name}" for name in LOG_TASKS}
 
@@ -135,12 +135,12 @@ async def test_the_logs_survive_an_exception(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Behind it, what one process writes is followed in the other."""
+    """After it each process still follows what the other one writes."""
     for broken, working in (pair, pair[::-1]):
         part, method = LOG_TASKS[name]
         failing = Failing(monkeypatch, getattr(broken, part), method)
         await failing.goes_on()
-        assert said(caplog, f"redis {name}")
+        assert logged(caplog, f"redis {name}")
         await until(lambda broken=broken: broken.available, "it has Redis")  # type: ignore[misc]
         for writer, reader in ((broken, working), (working, broken)):
             log = fresh()
@@ -154,11 +154,11 @@ async def test_the_logs_survive_an_exception(
 
 
 async def read(logs: RedisLogs, log: str) -> list[Any]:
-    """The events of a log, to its end."""
+    """All events of a log."""
     return [entry.event async for batch in logs.read(log) for entry in batch]
 
 
-# The others.
+# The other tasks.
 
 
 @pytest.mark.parametrize("name", ["connection", "lease"])
@@ -168,15 +168,17 @@ async def test_the_limits_survive_an_exception(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Behind it they are counted in Redis, and slots are kept."""
+    """After it Redis counts the limits again, and slots are renewed."""
     limits = RedisLimits(redis_server.url, lease=0.3, prefix=f"{uuid4().hex}:")
     await limits.start()
     assert {task.get_name() for task in limits._tasks} == {"limits connection", "limits lease"}
     await limits.take(Want("held", Slots(1), name="n"))  # so that there is something to renew
-    owner, method = (limits.connection, "_turn") if name == "connection" else (limits, "_renew")
+    owner, method = (
+        (limits.connection, "_turn") if name == "connection" else (limits, "_renew_slots")
+    )
     failing = Failing(monkeypatch, owner, method)
     await failing.goes_on()
-    assert said(caplog, f"limits {name}")
+    assert logged(caplog, f"limits {name}")
     await until(lambda: limits.connection.available, "it has Redis")
     [taken] = await limits.take(Want("k", Slots(1), name="n"))
     assert taken.allowed
@@ -184,21 +186,21 @@ async def test_the_limits_survive_an_exception(
     await limits.aclose()
 
 
-async def test_the_watch_over_keys_survives_an_exception(
+async def test_the_revocation_watcher_survives_an_exception(
     records: Records, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Behind it, the readers of a key that expired are sent away."""
+    """After it the readers of an expired key are closed."""
     generations = Generations(MemoryLogs(), QUICK, 0.1)
-    watch = RevocationWatcher(KeyCache(records, 30.0, 300.0), generations, 0.01)
+    watcher = RevocationWatcher(KeyCache(records, 30.0, 300.0), generations, 0.01)
     _, expired = await records.make(expires=time.time() - 1)
-    failing = Failing(monkeypatch, watch, "look")
-    watch.start()
+    failing = Failing(monkeypatch, watcher, "check")
+    watcher.start()
     await failing.goes_on()
-    assert said(caplog, "keys in use")
-    away: list[str] = []
-    with watch.reading(expired.id, lambda: away.append("away")):
-        await until(lambda: away, "its reader is sent away")
-    await watch.aclose()
+    assert logged(caplog, "revocation watcher")
+    closed: list[str] = []
+    with watcher.reading(expired.id, lambda: closed.append("reader")):
+        await until(lambda: closed, "its reader is closed")
+    await watcher.aclose()
     await generations.close(0.0)
 
 
@@ -208,10 +210,10 @@ async def test_the_drain_survives_an_exception(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Readers that come late are still sent to another process."""
+    """Readers that come late are still asked to reconnect."""
     async with running(emulator, redis_url=redis_server.url) as server:
         failing = Failing(monkeypatch, drain, "_call_each")
-        sent: list[str] = []
+        asked: list[str] = []
         closing = asyncio.Event()
 
         async def close(within: float) -> None:
@@ -220,8 +222,8 @@ async def test_the_drain_survives_an_exception(
         monkeypatch.setattr(server.parts.generations, "close", close)
         draining = asyncio.create_task(drain.close(server.parts, 5.0))
         await failing.goes_on()
-        assert said(caplog, "requests to reconnect")
-        server.parts.streams.add(lambda: sent.append("sent"))
-        await until(lambda: sent, "the late reader is sent away")
+        assert logged(caplog, "requests to reconnect")
+        server.parts.streams.add(lambda: asked.append("late"))
+        await until(lambda: asked, "the late reader is asked to reconnect")
         closing.set()
         await draining

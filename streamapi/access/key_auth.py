@@ -1,17 +1,18 @@
-"""Authentication by keys. A server that asks for none never imports this: it needs no database."""
+"""Authentication by keys. A server with `STREAMAPI_AUTH=open` never imports this module, and so
+needs no database."""
 
 from typing import NamedTuple
 
 from streamapi.access.key_cache import KeyCache
 from streamapi.access.key_store import KeyStore
-from streamapi.access.revocation_watcher import LOOKS, RevocationWatcher
+from streamapi.access.revocation_watcher import CHECKS_PER_TTL, RevocationWatcher
 from streamapi.generation.generations import Generations
 from streamapi.records.database import Database
 from streamapi.settings import Settings
 
 
 class KeyAuth(NamedTuple):
-    """The records, and what is made of them."""
+    """The database of keys, and the parts that use it."""
 
     database: Database
     cache: KeyCache
@@ -20,21 +21,22 @@ class KeyAuth(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings, generations: Generations) -> "KeyAuth":
-        """The authentication of who asks for these generations."""
+        """The authentication that the settings describe, for callers of these generations."""
         database = Database(settings.database_url, settings.database_timeout)
-        key_cache = KeyCache(database, settings.key_ttl, settings.key_grace)
-        revocations = RevocationWatcher(key_cache, generations, settings.key_ttl / LOOKS)
-        return cls(database, key_cache, KeyStore(database), revocations)
+        cache = KeyCache(database, settings.key_ttl, settings.key_grace)
+        interval = settings.key_ttl / CHECKS_PER_TTL
+        revocations = RevocationWatcher(cache, generations, interval)
+        return cls(database, cache, KeyStore(database), revocations)
 
     async def open(self) -> None:
-        """Make the tables what they should be, and begin to watch; once. Raises
-        `UnsafeSettings` where the database cannot be used."""
+        """Migrate the tables, and start to watch for revocations. A second call does nothing.
+        Raises `UnsafeSettings` where the database cannot be used."""
         if not self.revocations.watching:
             await self.database.migrate()
             self.revocations.start()
 
     async def aclose(self) -> None:
-        """End."""
+        """Stop watching, wait for look-ups, and close the database."""
         try:
             await self.revocations.aclose()
             await self.cache.aclose()

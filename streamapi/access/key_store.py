@@ -1,4 +1,4 @@
-"""The register of keys: make one, list them, let one die. A key is shown once, when it is made."""
+"""Issues, lists and revokes keys. A key is shown once, when it is made."""
 
 import time
 from collections.abc import Sequence
@@ -11,33 +11,34 @@ from streamapi.records.keys import KeyRecord
 
 
 class KeyStore:
-    """The keys of a database. Everything raises `StoreUnavailable` where it is away."""
+    """The keys of a database. Every method raises `StoreUnavailable` where the database is
+    away."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def issue(self, wanted: NewKey) -> tuple[str, KeyRecord]:
-        """Make a key. It is returned here and never again."""
+    async def issue(self, new_key: NewKey) -> tuple[str, KeyRecord]:
+        """Make a key. Returns the key itself, which is not stored, and its record."""
         key = keys.make()
         record = KeyRecord(
             id=keys.make_id(),
             hash=keys.digest(key),
-            owner=wanted.owner,
-            name=wanted.name,
-            scopes=tuple(dict.fromkeys(wanted.scopes)),
-            models=None if wanted.models is None else tuple(dict.fromkeys(wanted.models)),
+            owner=new_key.owner,
+            name=new_key.name,
+            scopes=tuple(dict.fromkeys(new_key.scopes)),
+            models=None if new_key.models is None else tuple(dict.fromkeys(new_key.models)),
             created=time.time(),
-            expires=None if wanted.expires is None else wanted.expires.timestamp(),
-            **wanted.limits.model_dump(),
+            expires=None if new_key.expires is None else new_key.expires.timestamp(),
+            **new_key.limits.model_dump(),
         )
         await rows.add(self._database, record)
         return key, record
 
     async def newest(self, limit: int, before: str | None = None) -> Sequence[KeyRecord]:
-        """Keys, dead or alive, the newest first; those behind the key `before`, where one is
-        named."""
+        """Up to `limit` keys, the newest first, active or not. With `before`, the id of a key, the
+        list starts after that key."""
         return await rows.newest(self._database, limit, before)
 
-    async def revoke(self, key: str) -> bool:
-        """Let the key of this id die, for good. False when there is none."""
-        return await rows.revoke(self._database, key, time.time())
+    async def revoke(self, key_id: str) -> bool:
+        """Revoke a key for good. Returns False where no key has this id."""
+        return await rows.revoke(self._database, key_id, time.time())

@@ -1,13 +1,13 @@
-"""A key: what it looks like, how it is checked without a look-up, how it is remembered.
+"""The form of a key: how it is made, checked without a look-up, and stored.
 
     sk-streamapi-<43 characters: 256 random bits in base 62><6 characters: their CRC32 in base 62>
 
-The prefix lets scanners of repositories and logs find a key that has leaked, the letters and
-digits let a double click take it whole. The checksum is no secret: it tells a typing error, and
-what was never a key, from an unknown key, without asking the database.
+Scanners of repositories and logs find a leaked key by its prefix. A double click selects all of
+it, because it has letters, digits and hyphens only. The checksum is no secret: with it a typing
+error is refused without asking the database.
 
-Stored is a SHA-256, without salt or stretching: those make guessing a password dear, and 256
-random bits cannot be guessed at any price. A slow hash would only make every request slow.
+The database stores a SHA-256 without salt or stretching. Those make a password expensive to
+guess; 256 random bits cannot be guessed at any price, and a slow hash would slow every request.
 """
 
 import hashlib
@@ -18,51 +18,50 @@ from zlib import crc32
 
 PREFIX = "sk-streamapi-"
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-SECRET, CHECK = 43, 6
-"""Digits of base 62 that hold 256 bits, and 32."""
+SECRET_DIGITS, CHECKSUM_DIGITS = 43, 6
+"""Digits of base 62 that hold 256 bits, and 32 bits."""
 
-ANY_KEY = re.compile(rf"{PREFIX}[{DIGITS}]{{{SECRET + CHECK}}}")
-"""What has the form of a key, wherever it stands."""
+KEY_PATTERN = re.compile(rf"{PREFIX}[{DIGITS}]{{{SECRET_DIGITS + CHECKSUM_DIGITS}}}")
+"""Text in the form of a key; its checksum may be wrong."""
 
 
 def make() -> str:
     """A new key."""
-    secret = _digits(secrets.randbits(256), SECRET)
+    secret = _digits(secrets.randbits(256), SECRET_DIGITS)
     return PREFIX + secret + _checksum(secret)
 
 
-def well_formed(shown: str) -> bool:
-    """Whether it can be a key at all."""
-    if not ANY_KEY.fullmatch(shown):
+def well_formed(text: str) -> bool:
+    """Whether the text has the form of a key and the right checksum."""
+    if not KEY_PATTERN.fullmatch(text):
         return False
-    secret = shown[len(PREFIX) : -CHECK]
-    return _checksum(secret) == shown[-CHECK:]
+    secret = text[len(PREFIX) : -CHECKSUM_DIGITS]
+    return _checksum(secret) == text[-CHECKSUM_DIGITS:]
 
 
-def digest(key: str) -> str:
-    """What is stored of a key, and what it is looked up by."""
-    return hashlib.sha256(key.encode()).hexdigest()
+def digest(credential: str) -> str:
+    """The SHA-256 of a key or a ticket, in hex: it is stored in place of the credential."""
+    return hashlib.sha256(credential.encode("utf-8", "replace")).hexdigest()
 
 
-def same(digest: str, other: str) -> bool:
-    """Whether two digests are equal, in a time that does not tell how far they are. The look-up
-    by an index is not so careful, and need not be: its timing tells of a hash that nobody can
-    steer."""
-    return hmac.compare_digest(digest, other)
+def digests_equal(one: str, other: str) -> bool:
+    """Compare two digests in constant time. The look-up by an index takes no constant time, but
+    its timing tells about a hash only, and nobody can choose the hash of a key."""
+    return hmac.compare_digest(one, other)
 
 
 def make_id() -> str:
-    """The public name of a new key: it stands in lists and logs."""
+    """A new id for a key, which lists and logs show."""
     return f"key_{secrets.token_hex(8)}"
 
 
 def contains_key(text: str) -> bool:
-    """Whether a key stands somewhere in the text."""
-    return PREFIX in text and any(well_formed(found) for found in ANY_KEY.findall(text))
+    """Whether the text contains a well-formed key."""
+    return PREFIX in text and any(well_formed(found) for found in KEY_PATTERN.findall(text))
 
 
 def _checksum(secret: str) -> str:
-    return _digits(crc32((PREFIX + secret).encode()), CHECK)
+    return _digits(crc32((PREFIX + secret).encode()), CHECKSUM_DIGITS)
 
 
 def _digits(number: int, length: int) -> str:

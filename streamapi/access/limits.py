@@ -1,11 +1,12 @@
-"""How much may be asked: one atomic `take`, of several limits at once or of none.
+"""Rates and slots: one atomic `take` takes from several limits at once, or from none.
 
-The rule of a rate is GCRA (the leaky bucket as a meter, ITU-T I.371): a key has a theoretical
-arrival time, which what is taken pushes on by its share of the period; what would push it further
-than one period ahead is refused. So a key costs one number, and bursts up to the limit pass. What
-was taken as an estimate is settled: the arrival time goes on, or back, by the difference.
+Rates follow GCRA (ITU-T I.371, the leaky bucket as a meter). Each key has one number, its
+theoretical arrival time. Each unit that is taken moves that time on by an interval of
+`period / count` seconds; a unit that would move it more than one period ahead is refused. So a
+burst up to the limit passes. An amount that was taken as an estimate is settled later: the arrival
+time moves on, or back, by the difference.
 
-`Slots` are the other limit: how many may be held at once, each under a name until it is released.
+Slots limit how many of something exist at once: each is held under a name until its release.
 """
 
 import math
@@ -15,37 +16,39 @@ from typing import Protocol
 
 import msgspec
 
+from streamapi.access import bounded_dict
+
 MOST_KEYS = 100_000
-"""Keys remembered; beyond it the oldest are forgotten, which can only let a request pass."""
+"""Keys remembered. Beyond it the oldest is forgotten, which can only let a request pass."""
 
 ROUNDING = 0.001
-"""The part of one request that passes because sums of fractions are not exact."""
+"""The part of one unit that passes although it exceeds the limit: sums of fractions are inexact."""
 
 SLOT_WAIT = 1.0
-"""Seconds after which to look again for a slot: nobody knows when a stream will end."""
+"""Seconds until a caller tries again for a slot: nobody knows when a stream will end."""
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """`count` in `period` seconds."""
+    """A rate: `count` units in `period` seconds."""
 
     count: int
     period: float
 
     def wait(self, reset: float, cost: int = 1) -> float:
-        """Seconds until `cost` passes, of a limit that is whole in `reset` seconds."""
+        """Seconds until `cost` units pass, of a limit that is whole again in `reset` seconds."""
         return max(0.0, reset + min(cost, self.count) * self.period / self.count - self.period)
 
 
 class Slots(msgspec.Struct, frozen=True):
-    """`count` at once."""
+    """`count` slots, which are held at the same time."""
 
     count: int
 
 
 class Want(msgspec.Struct, frozen=True):
-    """To take `cost` of a key's limit; what is wanted beyond a whole limit counts as all of it, or
-    it could never pass. A cost of 0 takes nothing: it asks what is left. `name` is what a slot is
-    held under."""
+    """A wish to take `cost` units of a key's limit, or the slot `name`. A cost above the limit
+    counts as the whole limit, because it could never pass otherwise. A cost of 0 takes nothing,
+    and tells what is left."""
 
     key: str
     limit: Limit | Slots
@@ -53,9 +56,10 @@ class Want(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """What `take` decided. `retry_after` is 0 when allowed; `reset` is when the limit is whole
-    again; both in seconds. `local`: this process decided alone, by its share."""
+class Decision(msgspec.Struct, frozen=True):
+    """The answer of `take` to one `Want`. `retry_after` is the seconds until it would pass, 0
+    where it is allowed. `reset` is the seconds until the limit is whole again. With `local` this
+    process decided alone, by its part of the limit."""
 
     allowed: bool
     remaining: int
@@ -65,35 +69,36 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Limits(Protocol):
-    """Where limits are counted. Every backend passes `tests/access/test_limits_contract.py`."""
+    """Counts what callers take. `tests/access/test_limits_contract.py` tests every backend."""
 
-    async def take(self, *wants: Want) -> Sequence[Taken]:
-        """Take all that is wanted, or nothing: each is told whether it would have passed."""
+    async def take(self, *wants: Want) -> Sequence[Decision]:
+        """Take all that is wanted, or nothing. Each decision says whether its want alone would
+        have passed."""
 
     def settle(self, key: str, limit: Limit, difference: int, local: bool = False) -> None:
-        """Take so much more of a key, whatever its limit says; or give it back."""
+        """Take `difference` more units of a key, even beyond its limit; give them back if it is
+        negative. `local` is that of the decision that is settled."""
 
     def release(self, key: str, name: str) -> None:
-        """Give a slot back. Doing it twice is doing it once."""
+        """Release a slot. A second release changes nothing."""
 
     async def start(self) -> None:
-        """Begin, on the loop that runs now."""
+        """Start the tasks of the backend, on the running loop."""
 
     async def aclose(self) -> None:
-        """Say what is still to be said, and end."""
+        """Send what is still queued, and stop the tasks."""
 
 
-def gcra(arrival: float, now: float, limit: Limit, cost: int) -> tuple[float, Taken]:
-    """The arrival time behind one request, and what was decided."""
-    share = limit.period / limit.count
+def gcra(arrival: float, now: float, limit: Limit, cost: int) -> tuple[float, Decision]:
+    """The next arrival time, and the decision. A refusal leaves the arrival time as it was."""
+    interval = limit.period / limit.count
     before = max(arrival, now)
-    after = before + min(cost, limit.count) * share
-    if after - now > limit.period + ROUNDING * share:
-        left = int(max(0.0, limit.period - (before - now)) / share + ROUNDING)
-        return arrival, Taken(False, left, after - now - limit.period, before - now)
-    return after, Taken(
-        True, int((limit.period - (after - now)) / share + ROUNDING), 0.0, after - now
-    )
+    after = before + min(cost, limit.count) * interval
+    if after - now > limit.period + ROUNDING * interval:
+        left = int(max(0.0, limit.period - (before - now)) / interval + ROUNDING)
+        return arrival, Decision(False, left, after - now - limit.period, before - now)
+    left = int((limit.period - (after - now)) / interval + ROUNDING)
+    return after, Decision(True, left, 0.0, after - now)
 
 
 class MemoryLimits:
@@ -104,38 +109,27 @@ class MemoryLimits:
         self._arrivals: dict[str, float] = {}
         self._slots: dict[str, set[str]] = {}
 
-    async def take(self, *wants: Want) -> Sequence[Taken]:
+    async def take(self, *wants: Want) -> Sequence[Decision]:
         return self.take_now(wants)
 
-    def take_now(self, wants: Sequence[Want], share: int = 1) -> list[Taken]:
-        """`take` without a wait, of one part in `share` of each limit, though of at least 1."""
+    def take_now(self, wants: Sequence[Want], processes: int = 1) -> list[Decision]:
+        """`take` without waiting, for one of several processes: each has an equal part of each
+        limit, and at least 1."""
         now = self._clock()
-        decided = [self._decide(_part(want, share), now) for want in wants]
-        if all(taken.allowed for _, taken in decided):
+        decided = [self._decide(_part(want, processes), now) for want in wants]
+        if all(decision.allowed for _, decision in decided):
             for want, (arrival, _) in zip(wants, decided, strict=True):
                 if isinstance(want.limit, Slots):
                     self._slots.setdefault(want.key, set()).add(want.name)
                 else:
-                    self._remember(want.key, arrival)
-        return [taken for _, taken in decided]
-
-    def _decide(self, want: Want, now: float) -> tuple[float, Taken]:
-        if isinstance(want.limit, Slots):
-            left = want.limit.count - len(self._slots.get(want.key, ()))
-            allowed = left > 0
-            return 0.0, Taken(allowed, max(0, left - 1), 0.0 if allowed else SLOT_WAIT, 0.0)
-        return gcra(self._arrivals.get(want.key, now), now, want.limit, want.cost)
-
-    def _remember(self, key: str, arrival: float) -> None:
-        self._arrivals.pop(key, None)  # to the end of the dict: the oldest goes first
-        self._arrivals[key] = arrival
-        if len(self._arrivals) > MOST_KEYS:
-            del self._arrivals[next(iter(self._arrivals))]
+                    bounded_dict.put(self._arrivals, want.key, arrival, MOST_KEYS)
+        return [decision for _, decision in decided]
 
     def settle(self, key: str, limit: Limit, difference: int, local: bool = False) -> None:
         now = self._clock()
         before = max(self._arrivals.get(key, now), now)
-        self._remember(key, before + difference * limit.period / limit.count)
+        arrival = before + difference * limit.period / limit.count
+        bounded_dict.put(self._arrivals, key, arrival, MOST_KEYS)
 
     def release(self, key: str, name: str) -> None:
         held = self._slots.get(key, set())
@@ -144,21 +138,34 @@ class MemoryLimits:
             self._slots.pop(key, None)
 
     async def start(self) -> None:
-        pass  # nothing runs beside
+        pass  # this backend has no tasks
 
     async def aclose(self) -> None:
-        pass  # nothing is held outside
+        pass  # this backend has nothing outside of the process
+
+    def _decide(self, want: Want, now: float) -> tuple[float, Decision]:
+        if isinstance(want.limit, Slots):
+            left = want.limit.count - len(self._slots.get(want.key, ()))
+            allowed = left > 0
+            return 0.0, Decision(allowed, max(0, left - 1), 0.0 if allowed else SLOT_WAIT, 0.0)
+        return gcra(self._arrivals.get(want.key, now), now, want.limit, want.cost)
 
 
-def _part(want: Want, share: int) -> Want:
-    if share == 1:
+def _part(want: Want, processes: int) -> Want:
+    if processes == 1:
         return want
-    count = max(1, want.limit.count // share)
-    return msgspec.structs.replace(want, limit=msgspec.structs.replace(want.limit, count=count))
+    limit = msgspec.structs.replace(want.limit, count=part_of(want.limit.count, processes))
+    return msgspec.structs.replace(want, limit=limit)
 
 
-def left_of(cost: int, limit: Limit, taken: Taken, elapsed: float) -> int:
-    """How much of what was taken `elapsed` seconds ago has not flowed off yet: no more than that
-    can be given back, or a high estimate would hide what came after it."""
-    share = limit.period / limit.count
-    return min(min(cost, limit.count), math.ceil(max(0.0, taken.reset - elapsed) / share - 1e-9))
+def part_of(count: int, processes: int) -> int:
+    """The part of a limit's count that one of several processes may let pass by itself."""
+    return max(1, count // processes)
+
+
+def refundable(cost: int, limit: Limit, decision: Decision, elapsed: float) -> int:
+    """How many of the units that were taken `elapsed` seconds ago can be given back: those that
+    have not leaked from the bucket yet. More would hide what other requests took since."""
+    interval = limit.period / limit.count
+    unleaked = max(0.0, decision.reset - elapsed) / interval
+    return min(min(cost, limit.count), math.ceil(unleaked - 1e-9))

@@ -1,19 +1,19 @@
-"""The scripts by which a Redis keeps the rules of `limits.py`, and the keys that they keep.
+"""The Lua scripts of `redis_limits.py`, which apply the rules of `limits.py`, and their keys:
 
-    {prefix}rate:{digest}   string: the arrival time, in microseconds since the first of 2026
-    {prefix}slots:{digest}  sorted set: who holds a slot, and until when
-    {prefix}limits:probe    string: a write that proves that Redis takes writes
+    {prefix}rate:{digest}   string: the arrival time, in microseconds since 2026-01-01
+    {prefix}slots:{digest}  sorted set: the name of each held slot, scored by its expiry
+    {prefix}limits:probe    string: written to prove that Redis takes writes
 
-Times are in microseconds since a moment of this age: a number of Lua's then holds fractions of
-one. What is allowed by rounding is less than a hundredth of one request.
+Times count from 2026, because Lua has doubles only: so close to zero they still hold fractions of
+a microsecond. Rounding lets less than a hundredth of one request pass.
 """
 
 from streamapi.redis_connection import Script
 
 _COMMON = """
-local prefix, given = ARGV[1], ARGV[3]
+local prefix, given_now = ARGV[1], ARGV[3]
 local call = redis.call
-local now = tonumber(given)
+local now = tonumber(given_now)
 if not now then
   local t = call('TIME')
   now = (t[1] - 1767225600) * 1000000 + t[2]
@@ -34,9 +34,10 @@ def _script(body: str, common: str = _COMMON) -> Script:
 
 
 TAKE = _script("""
--- now or nothing, lease in ms, then of each: digest, count, period (0: a slot), cost, name
--- -> of each: whether it passes, what is left, when to retry, when it is whole
-local told, all, after = {}, true, {}
+-- in: now (empty: the clock of Redis), lease in ms; for each want its digest, count, period (0: a
+--     slot), cost, name
+-- out: for each want whether it is allowed, what remains, retry-after, reset
+local reply, all, after = {}, true, {}
 for i = 5, #ARGV, 5 do
   local id, count, period = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   if period == 0 then
@@ -45,21 +46,21 @@ for i = 5, #ARGV, 5 do
     local ok = left > 0
     all = all and ok
     for _, it in ipairs({ok and 1 or 0, math.max(0, left - 1), '0', '0'}) do
-      told[#told + 1] = it
+      reply[#reply + 1] = it
     end
   else
-    local share = period / count
+    local interval = period / count
     local before = arrival_of(id)
-    local ahead = before + ARGV[i + 3] * share - now
-    local ok = ahead <= period + share / 100
+    local ahead = before + ARGV[i + 3] * interval - now
+    local ok = ahead <= period + interval / 100
     all = all and ok
     after[i] = now + ahead
-    local whole = ok and ahead or before - now
-    local left = math.floor(math.max(0, period - whole) / share + 0.01)
+    local reset = ok and ahead or before - now
+    local left = math.floor(math.max(0, period - reset) / interval + 0.01)
     local wait = ok and 0 or ahead - period
     for _, it in ipairs({ok and 1 or 0, left, string.format('%.3f', wait),
-                         string.format('%.3f', whole)}) do
-      told[#told + 1] = it
+                         string.format('%.3f', reset)}) do
+      reply[#reply + 1] = it
     end
   end
 end
@@ -73,16 +74,16 @@ if all then
     end
   end
 end
-return told
+return reply
 """)
 
 SETTLE = _script("""
--- now or nothing, digest, count, period, difference
+-- in: now (empty: the clock of Redis), digest, count, period, difference
 keep(ARGV[4], arrival_of(ARGV[4]) + ARGV[7] * ARGV[6] / ARGV[5])
 """)
 
 HOLD = _script("""
--- now or nothing, lease in ms, then of each slot: digest, name
+-- in: now (empty: the clock of Redis), lease in ms; for each slot its digest, name
 call('SET', prefix .. 'limits:probe', '1', 'PX', ARGV[4])
 for i = 5, #ARGV, 2 do
   call('ZADD', slots(ARGV[i]), now + ARGV[4] * 1000, ARGV[i + 1])
@@ -92,7 +93,7 @@ end
 
 RELEASE = _script(
     """
--- digest, name
+-- in: digest, name
 redis.call('ZREM', ARGV[1] .. 'slots:' .. ARGV[3], ARGV[4])
 """,
     "",

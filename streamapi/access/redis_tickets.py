@@ -1,4 +1,4 @@
-"""Tickets that processes share, in a Redis."""
+"""Tickets in a Redis that several processes share, as `{prefix}ticket:{digest}`."""
 
 import msgspec
 
@@ -16,21 +16,21 @@ SCRIPTS = (PUT, FIND)
 
 
 class RedisTickets:
-    """Tickets that processes share, in `{prefix}ticket:{name}`. `connection` knows the scripts."""
+    """The `Tickets` of several processes. The connection must have been made with `SCRIPTS`."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
 
-    async def put(self, name: str, ticket: Ticket, seconds: float) -> None:
-        await self._connection.call(PUT, *_put(name, ticket, seconds))
+    async def put(self, digest: str, ticket: Ticket, seconds: float) -> None:
+        await self._connection.call(PUT, *_arguments(digest, ticket, seconds))
 
-    async def find(self, name: str) -> Ticket | None:
-        found = await self._connection.call(FIND, name)
+    async def find(self, digest: str) -> Ticket | None:
+        found = await self._connection.call(FIND, digest)
         return None if found is None else msgspec.json.decode(found, type=Ticket)
 
-    def keep(self, name: str, ticket: Ticket, seconds: float) -> None:
-        self._connection.post(PUT, _put(name, ticket, seconds))
+    def keep(self, digest: str, ticket: Ticket, seconds: float) -> None:
+        self._connection.post(PUT, _arguments(digest, ticket, seconds))
 
 
-def _put(name: str, ticket: Ticket, seconds: float) -> tuple[str, bytes, int]:
-    return name, msgspec.json.encode(ticket), round(seconds * 1000)
+def _arguments(digest: str, ticket: Ticket, seconds: float) -> tuple[str, bytes, int]:
+    return digest, msgspec.json.encode(ticket), round(seconds * 1000)

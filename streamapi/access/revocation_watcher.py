@@ -1,10 +1,10 @@
-"""Keys in use: a key that dies takes with it what it began.
+"""Ends what runs under a key once the key is revoked or expires.
 
-A request is authenticated once, a stream or a socket then goes on for minutes. So each process
-looks from time to time which keys are behind what runs in it, or could begin something without a
-look-up, asks the database for all of them at once, and ends what belongs to the dead: generations
-get their ending, readers are sent away.
-Where the database does not answer, nothing is ended: not to know is not to have been told.
+A request is authenticated once, but a stream or a socket then runs for minutes. So each process
+checks at an interval all keys that run something in it, and all that could start something without
+a look-up. One query asks the database which of them are active. For the others the generations
+get an ending, and the readers are closed. Where the database does not answer, nothing is ended: an
+unreachable database does not mean that a key was revoked.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ from streamapi.generation import background_tasks
 from streamapi.generation.generations import Generations
 from streamapi.records import keys as rows
 
-LOOKS = 3
-"""In the time that a key may live on; so one that fails leaves another."""
+CHECKS_PER_TTL = 3
+"""Checks within `STREAMAPI_KEY_TTL`: a revocation is noticed in time even if one check fails."""
 
-AT_ONCE = 500
-"""Keys in one question: engines bound the values of a statement."""
+KEYS_PER_QUERY = 500
+"""Keys in one query: databases bound the values of a statement."""
 
-PARTING = 0.1
-"""Seconds for readers to be told the ending before they are sent away."""
+CLOSE_DELAY = 0.1
+"""Seconds in which readers can receive the ending before they are closed."""
 
 
 class RevocationWatcher:
-    """What runs in this process under which key. `interval` is in seconds."""
+    """The keys in use in this process. It checks them every `interval` seconds."""
 
     def __init__(self, key_cache: KeyCache, generations: Generations, interval: float) -> None:
         self._key_cache = key_cache
@@ -41,60 +41,61 @@ class RevocationWatcher:
 
     @property
     def watching(self) -> bool:
-        """Whether it has begun."""
+        """Whether `start` was called."""
         return self._task is not None
 
     def start(self) -> None:
-        """Begin, on the loop that runs now."""
-        self._task = background_tasks.start("keys in use", self._run)
+        """Start to check, on the running loop."""
+        self._task = background_tasks.start("revocation watcher", self._run)
 
     async def aclose(self) -> None:
-        """End, and write down what is known of the keys' use."""
+        """Stop to check, and write when keys were last used."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
         with suppress(StoreUnavailable):
-            await self._key_cache.note()
+            await self._key_cache.write_last_used()
 
     @contextmanager
-    def reading(self, key: str | None, close_callback: Callable[[], None]) -> Iterator[None]:
-        """While this lasts, `close_callback` is called should the key die."""
-        if key is None:
+    def reading(self, key_id: str | None, close_callback: Callable[[], None]) -> Iterator[None]:
+        """Within this context, call `close_callback` when the key is revoked or expires. A caller
+        without a key has None."""
+        if key_id is None:
             yield
             return
-        readers = self._readers.setdefault(key, set())
+        readers = self._readers.setdefault(key_id, set())
         readers.add(close_callback)
         try:
             yield
         finally:
             readers.discard(close_callback)
-            if not readers and self._readers.get(key) is readers:
-                del self._readers[key]
+            if not readers and self._readers.get(key_id) is readers:
+                del self._readers[key_id]
 
-    async def look(self) -> None:
-        """End what belongs to dead keys. Raises `StoreUnavailable`."""
+    async def check(self) -> None:
+        """End what runs under keys that are no longer active. Raises `StoreUnavailable`."""
         in_use = self._generations.keys | self._readers.keys() | self._key_cache.trusted
-        waiting = iter(in_use)
-        living: set[str] = set()
-        while some := list(islice(waiting, AT_ONCE)):
-            living |= await rows.living(self._key_cache.database, some, time.time())
-        await asyncio.gather(*map(self.end, in_use - living))
+        unchecked = iter(in_use)
+        active: set[str] = set()
+        while some := list(islice(unchecked, KEYS_PER_QUERY)):
+            active |= await rows.active(self._key_cache.database, some, time.time())
+        await asyncio.gather(*map(self.end, in_use - active))
 
-    async def end(self, key: str) -> None:
-        """End what a dead key began and reads here. Whoever began something meanwhile is
-        caught by the second pass."""
-        self._key_cache.forget(key)
-        await self._generations.dismiss(key)
-        await asyncio.sleep(PARTING)
-        for close_callback in tuple(self._readers.get(key, ())):
+    async def end(self, key_id: str) -> None:
+        """End the generations and close the readers of a key in this process. The second pass
+        ends what was started while the readers received their ending."""
+        self._key_cache.forget(key_id)
+        await self._generations.dismiss(key_id)
+        await asyncio.sleep(CLOSE_DELAY)
+        for close_callback in tuple(self._readers.get(key_id, ())):
             close_callback()
-        await self._generations.dismiss(key)
+        await self._generations.dismiss(key_id)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
             try:
-                await self.look()
-                await self._key_cache.note()
+                await self.check()
+                await self._key_cache.write_last_used()
             except StoreUnavailable:
-                pass  # it has been logged
+                pass  # `Database` has logged it

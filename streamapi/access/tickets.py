@@ -1,12 +1,12 @@
-"""Tickets: what stands for a key in an address, where a key must not.
+"""Tickets stand for a key in a URL, where a key must not be.
 
-A browser's `EventSource` and `WebSocket` send no headers of a page's choice, and an address is kept
-by histories, proxies and logs. So a page shows its key once, in a header, for a ticket: good for a
-minute, for one path, for one origin, and for one generation. A ticket is a claim: who presents it
-again joins what it began or follows, and begins nothing else. Kept is only its digest.
+A browser's `EventSource` and `WebSocket` send no headers that a page can choose, and histories,
+proxies and logs keep URLs. So a page sends its key once, in a header, and gets a ticket. A ticket
+is good for a minute, one path, one origin and one generation. Presented again, it joins the
+generation that it started or follows, and starts no other. Only its digest is stored
+(`keys.digest`).
 """
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -14,19 +14,21 @@ from typing import Protocol
 
 import msgspec
 
+from streamapi.access import bounded_dict
+
 TTL = 60.0
-"""Seconds for which a ticket can be presented for the first time."""
+"""Seconds within which a ticket must be presented for the first time."""
 
 MOST_TICKETS = 100_000
-"""Kept in the memory of a process; beyond it the oldest is forgotten, and so refused."""
+"""Tickets in the memory of a process. Beyond it the oldest is forgotten, and then refused."""
 
 PREFIX = "tkt_"
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """What a ticket is good for. `key` is the digest of the key that asked for it, empty where no
-    keys are asked for; `origin` is the page's, where there was one; `generation` what it began or
-    follows."""
+    """What a ticket is good for. `key` is the digest of the key that asked for it, empty on a
+    server without keys. `origin` is the page's, None where no browser asked. `generation` is the
+    id of the generation that the ticket started or follows."""
 
     key: str
     path: str
@@ -35,16 +37,17 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class Tickets(Protocol):
-    """Where tickets are kept, by name (`name_of`)."""
+    """Stores tickets by their digests."""
 
-    async def put(self, name: str, ticket: Ticket, seconds: float) -> None:
-        """Keep a ticket. Raises `StoreUnavailable`."""
+    async def put(self, digest: str, ticket: Ticket, seconds: float) -> None:
+        """Store a new ticket for so many seconds. Raises `StoreUnavailable`."""
 
-    async def find(self, name: str) -> Ticket | None:
-        """The ticket, as long as it is good. Raises `StoreUnavailable`."""
+    async def find(self, digest: str) -> Ticket | None:
+        """The ticket, or None where it does not exist or is over. Raises `StoreUnavailable`."""
 
-    def keep(self, name: str, ticket: Ticket, seconds: float) -> None:
-        """It stands for its generation: it is good for so many seconds from now. Nobody waits."""
+    def keep(self, digest: str, ticket: Ticket, seconds: float) -> None:
+        """Store a ticket that stands for its generation, for so many seconds from now, without
+        waiting for the backend."""
 
 
 def make() -> str:
@@ -52,30 +55,23 @@ def make() -> str:
     return PREFIX + secrets.token_urlsafe(24)
 
 
-def name_of(shown: str) -> str:
-    """The name under which a ticket is kept: nobody can present it."""
-    return hashlib.sha256(shown.encode("utf-8", "replace")).hexdigest()
-
-
 class MemoryTickets:
     """Tickets in the memory of one process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: dict[str, tuple[Ticket, float]] = {}
+        self._tickets: dict[str, tuple[Ticket, float]] = {}
 
-    async def put(self, name: str, ticket: Ticket, seconds: float) -> None:
-        self.keep(name, ticket, seconds)
+    async def put(self, digest: str, ticket: Ticket, seconds: float) -> None:
+        self.keep(digest, ticket, seconds)
 
-    def keep(self, name: str, ticket: Ticket, seconds: float) -> None:
-        self._kept.pop(name, None)
-        self._kept[name] = ticket, self._clock() + seconds
-        if len(self._kept) > MOST_TICKETS:
-            del self._kept[next(iter(self._kept))]
+    def keep(self, digest: str, ticket: Ticket, seconds: float) -> None:
+        entry = ticket, self._clock() + seconds
+        bounded_dict.put(self._tickets, digest, entry, MOST_TICKETS)
 
-    async def find(self, name: str) -> Ticket | None:
-        ticket, until = self._kept.get(name, (None, 0.0))
+    async def find(self, digest: str) -> Ticket | None:
+        ticket, until = self._tickets.get(digest, (None, 0.0))
         if self._clock() < until:
             return ticket
-        self._kept.pop(name, None)
+        self._tickets.pop(digest, None)
         return None

@@ -18,7 +18,8 @@ from quart_rate_limiter import (
     RateLimiter,
 )
 
-from streamapi.access.answer_charge import State, payer
+from streamapi.access.answer_charge import State
+from streamapi.access.limit_key import limit_key
 from streamapi.access.limits import Limit, Slots, Want
 from streamapi.api import sse
 from streamapi.api.context import caller, services
@@ -68,7 +69,7 @@ async def take(what: str, limits: Sequence[Limit]) -> None:
     limits = _own(limits, who.allowance.requests_per_minute)
     if not limits:
         return
-    wants = [Want(f"requests/{what}/{it.period:g}/{payer(who)}", it) for it in limits]
+    wants = [Want(f"requests/{what}/{it.period:g}/{limit_key(who)}", it) for it in limits]
     taken = await services().limits.take(*wants)
     names = ["requests", *(f"requests-{limit.period:g}" for limit in limits[1:])]
     states = list(zip(names, limits, taken, strict=True))

@@ -6,7 +6,7 @@ read as they come are no replay. A cursor of a generation that the caller does n
 reconnection: it counts as a request.
 """
 
-from streamapi.access.answer_charge import payer
+from streamapi.access.limit_key import limit_key
 from streamapi.access.limits import Limit, Want
 from streamapi.api import limits, ticket_claims
 from streamapi.api.context import caller
@@ -37,7 +37,7 @@ async def follow(parts: Services, generation_id: str, what: str) -> tuple[Genera
 async def charge(parts: Services, generation: Generation, after: int, tail: Tail) -> None:
     """Charge the current caller for a replay of what is behind `after`. Raises `RateLimited`,
     having charged nothing."""
-    settings, who = parts.settings, payer(caller())
+    settings, who = parts.settings, limit_key(caller())
     weight = parts.generations.weigh(generation, after)
     if weight is None:  # a log that is lost does not tell how many events it has
         weight = 0 if tail.n == LOST_AT else max(0, tail.n - after) * UNKNOWN_EVENT

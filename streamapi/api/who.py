@@ -15,7 +15,6 @@ from quart import Quart, Request, Response, Websocket, current_app, g, request, 
 
 from streamapi.access.guesses import Guesses
 from streamapi.access.keys import contains_key, digest
-from streamapi.access.tickets import name_of
 from streamapi.api import sse
 from streamapi.api.context import caller, services
 from streamapi.errors import (
@@ -77,7 +76,7 @@ async def identify(parts: Services, shown: str) -> Caller:
     key_cache = parts.key_auth.cache
     if key_cache.knows(shown):
         return replace(await key_cache.caller(shown), address=nobody.address)
-    async with parts.guesses.looking_up(nobody.address):
+    async with parts.guesses.lookup(nobody.address):
         return replace(await _look_up(parts.guesses, key_cache, shown), address=nobody.address)
 
 
@@ -156,7 +155,7 @@ async def _caller(parts: Services, connection: Request | Websocket) -> Caller:
 async def _by_ticket(parts: Services, connection: Request | Websocket, shown: str) -> Caller:
     """Whose ticket this is. Raises as `identify` does, and `Forbidden` and `OriginNotAllowed`
     for a ticket that is good elsewhere."""
-    nobody, name = caller(), name_of(shown)
+    nobody, name = caller(), digest(shown)
     view = current_app.view_functions.get(connection.endpoint or "")
     if not getattr(view, "takes_tickets", False):
         raise Unauthenticated(f"A ticket is not for this address. {SEND}")
@@ -165,7 +164,7 @@ async def _by_ticket(parts: Services, connection: Request | Websocket, shown: st
         await parts.guesses.count(nobody.address, name)
         raise Unauthenticated("This ticket is unknown, or its minute is over. Get another.")
     if parts.key_auth is not None:
-        known = await parts.key_auth.cache.caller_of(ticket.key)
+        known = await parts.key_auth.cache.caller_by_digest(ticket.key)
         nobody = replace(known, address=nobody.address)
     if ticket.path != connection.path:
         raise Forbidden("This ticket is for another path.")

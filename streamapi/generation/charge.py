@@ -13,7 +13,7 @@ from streamapi.generation.event import Ending
 class Charge(Protocol):
     """What one ask costs."""
 
-    async def pay(self) -> None:
+    async def reserve(self) -> None:
         """Take what the answer is estimated to cost, or raise why not, having taken nothing."""
 
     def settle(self, ending: Ending) -> None:
@@ -21,7 +21,7 @@ class Charge(Protocol):
 
 
 class _Free:
-    async def pay(self) -> None:
+    async def reserve(self) -> None:
         pass
 
     def settle(self, ending: Ending) -> None:

@@ -102,7 +102,7 @@ class Generations:
             earlier = await self._asked_before(ask, mine, own.hold)
             if earlier is None:
                 await own.open()
-                await charge.pay()
+                await charge.reserve()
         except BaseException as error:
             if own.opened:
                 await self._give_up(mine, ask, error)

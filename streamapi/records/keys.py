@@ -1,4 +1,4 @@
-"""Keys as rows. A key itself is never here: only its hash."""
+"""Keys as rows. A row has the hash of a key, never the key itself."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from streamapi.records.tables import keys
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. Moments are seconds since 1970; of the limits, None is the server's own."""
+    """One row. Times are in seconds since 1970. A limit of None is the server's own, 0 is none."""
 
     id: str
     hash: str
@@ -28,35 +28,35 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_day: int | None = None
     streams: int | None = None
 
-    def lives(self, now: float) -> bool:
-        """Whether the key may be shown."""
+    def is_active(self, now: float) -> bool:
+        """Whether the key is neither revoked nor expired."""
         return self.revoked is None and (self.expires is None or now < self.expires)
 
 
 async def add(database: Database, key: KeyRecord) -> None:
-    """Remember a key."""
+    """Insert a key."""
     async with database.writing() as connection:
         await connection.execute(keys.insert().values(**msgspec.structs.asdict(key)))
 
 
 async def by_hash(database: Database, digest: str) -> KeyRecord | None:
-    """The key whose hash is `digest`, dead or alive."""
+    """The key with this hash, active or not; None where no key has it."""
     async with database.reading() as connection:
         row = (await connection.execute(keys.select().where(keys.c.hash == digest))).first()
     return None if row is None else _record(row)
 
 
-async def living(database: Database, ids: Collection[str], now: float) -> set[str]:
-    """Those of the keys that may still be shown."""
-    alive = sa.or_(keys.c.expires.is_(None), keys.c.expires > now)
-    query = sa.select(keys.c.id).where(keys.c.revoked.is_(None), alive, keys.c.id.in_(ids))
+async def active(database: Database, ids: Collection[str], now: float) -> set[str]:
+    """The ids of those keys that exist and are neither revoked nor expired."""
+    unexpired = sa.or_(keys.c.expires.is_(None), keys.c.expires > now)
+    query = sa.select(keys.c.id).where(keys.c.revoked.is_(None), unexpired, keys.c.id.in_(ids))
     async with database.reading() as connection:
         return set((await connection.execute(query)).scalars())
 
 
 async def newest(database: Database, limit: int, before: str | None = None) -> Sequence[KeyRecord]:
-    """Keys, dead or alive, the newest first; those behind the key `before`,
-    where one is named."""
+    """Up to `limit` keys, the newest first, active or not. With `before`, the id of a key, the
+    list starts after that key."""
     query = keys.select().order_by(keys.c.created.desc(), keys.c.id).limit(limit)
     if before is not None:
         then = sa.select(keys.c.created).where(keys.c.id == before).scalar_subquery()
@@ -66,29 +66,30 @@ async def newest(database: Database, limit: int, before: str | None = None) -> S
         return [_record(row) for row in await connection.execute(query)]
 
 
-async def revoke(database: Database, key: str, now: float) -> bool:
-    """Let a key die; one that is dead already keeps its moment. False when there is none."""
-    known = sa.select(keys.c.id).where(keys.c.id == key)
-    dead = keys.update().where(keys.c.id == key, keys.c.revoked.is_(None)).values(revoked=now)
+async def revoke(database: Database, key_id: str, now: float) -> bool:
+    """Revoke a key. One that was revoked before keeps its time. False where no key has the id."""
+    found = sa.select(keys.c.id).where(keys.c.id == key_id)
+    change = keys.update().where(keys.c.id == key_id, keys.c.revoked.is_(None)).values(revoked=now)
     async with database.writing() as connection:
-        await connection.execute(dead)
-        return (await connection.execute(known)).first() is not None
+        await connection.execute(change)
+        return (await connection.execute(found)).first() is not None
 
 
-async def used(database: Database, moments: Mapping[str, float]) -> None:
-    """Note when keys were last used. Of several processes' notes the latest stands."""
-    if not moments:
+async def write_last_used(database: Database, times: Mapping[str, float]) -> None:
+    """Write when keys were last used, by their ids. A later time in the database stays: another
+    process wrote it."""
+    if not times:
         return
     query = (
         keys.update()
         .where(
             keys.c.id == sa.bindparam("key"),
-            sa.func.coalesce(keys.c.last_used, 0.0) < sa.bindparam("moment", type_=sa.Double),
+            sa.func.coalesce(keys.c.last_used, 0.0) < sa.bindparam("time", type_=sa.Double),
         )
-        .values(last_used=sa.bindparam("moment", type_=sa.Double))
+        .values(last_used=sa.bindparam("time", type_=sa.Double))
     )
     async with database.writing() as connection:
-        await connection.execute(query, [{"key": k, "moment": m} for k, m in moments.items()])
+        await connection.execute(query, [{"key": k, "time": at} for k, at in times.items()])
 
 
 def _record(row: "sa.Row[Any]") -> KeyRecord:

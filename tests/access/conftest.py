@@ -1,4 +1,4 @@
-"""A database with keys, which can be taken away."""
+"""A database with keys that a test can make unavailable."""
 
 import sqlite3
 import time
@@ -15,23 +15,23 @@ from streamapi.records.keys import KeyRecord
 
 
 class Records(Database):
-    """A database that counts its readers, can be taken away, and comes back."""
+    """A database that counts its reads, and that can be made unavailable."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(f"sqlite:///{file}", timeout=1.0)
         self._file = file
-        self.asked = 0
+        self.reads = 0
 
     def reading(self) -> Any:
-        self.asked += 1
+        self.reads += 1
         return super().reading()
 
-    def leave(self) -> None:
-        """Be away."""
+    def go_away(self) -> None:
+        """Fail from now on."""
         self._rename("keys", "elsewhere")
 
     def come_back(self) -> None:
-        """Be there again."""
+        """Work again."""
         self._rename("elsewhere", "keys")
 
     def _rename(self, old: str, new: str) -> None:
@@ -40,7 +40,7 @@ class Records(Database):
         connection.close()
 
     async def make(self, **more: Any) -> tuple[str, KeyRecord]:
-        """A key, as it is shown and as it is kept."""
+        """Make a key: the key itself and its record."""
         key = keys.make()
         fields: dict[str, Any] = {"owner": "acme", "name": "", "scopes": ("text",), **more}
         record = KeyRecord(id=keys.make_id(), hash=keys.digest(key), created=time.time(), **fields)
@@ -50,7 +50,7 @@ class Records(Database):
 
 @pytest.fixture
 async def records(tmp_path: Path) -> AsyncIterator[Records]:
-    """Records of their own for a test."""
+    """An empty database with the tables."""
     records = Records(tmp_path / "keys.db")
     await records.migrate()
     yield records

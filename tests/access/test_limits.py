@@ -1,21 +1,21 @@
-"""The rule of the limits (GCRA) in memory: its bound of keys, and its promise in any stretch."""
+"""The memory backend of the limits: its bound of keys, and what GCRA promises in any window."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapi.access import limits
-from streamapi.access.limits import Limit, MemoryLimits, Taken, Want, left_of
+from streamapi.access.limits import Decision, Limit, MemoryLimits, Want, refundable
 from tests.access.test_limits_contract import Clock
 
 
 async def allowed(store: MemoryLimits, key: str, limit: Limit) -> bool:
-    [taken] = await store.take(Want(key, limit))
-    return taken.allowed
+    [decision] = await store.take(Want(key, limit))
+    return decision.allowed
 
 
-async def test_old_keys_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of keys has a bound: the one that asked longest ago is forgotten."""
+async def test_the_oldest_key_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of keys is bounded."""
     monkeypatch.setattr(limits, "MOST_KEYS", 10)
     store, limit = MemoryLimits(), Limit(1, 60.0)
     for n in range(50):
@@ -30,7 +30,7 @@ async def test_old_keys_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     gaps=st.lists(st.floats(0, 5), min_size=1, max_size=120),
 )
 async def test_no_window_sees_more_than_a_burst_and_the_rate(count: int, gaps: list[float]) -> None:
-    """In any stretch of time at most the limit passes, and what the stretch refills."""
+    """In any window at most the limit passes, and what the window refills."""
     clock = Clock()
     store, limit = MemoryLimits(clock), Limit(count, 10.0)
     passed: list[float] = []
@@ -40,13 +40,13 @@ async def test_no_window_sees_more_than_a_burst_and_the_rate(count: int, gaps: l
             passed.append(clock.now)
     for first, start in enumerate(passed):
         for last in range(first, len(passed)):
-            stretch = passed[last] - start
-            assert last - first + 1 <= count + stretch * count / 10.0 + 2 * limits.ROUNDING
+            window = passed[last] - start
+            assert last - first + 1 <= count + window * count / 10.0 + 2 * limits.ROUNDING
 
 
 @pytest.mark.parametrize(("elapsed", "left"), [(0.0, 10), (30.0, 10), (45.0, 5), (70.0, 0)])
-def test_only_what_has_not_flowed_off_is_given_back(elapsed: float, left: int) -> None:
-    """Ten taken behind twenty others: those twenty flow off first."""
+def test_units_that_have_leaked_are_not_refunded(elapsed: float, left: int) -> None:
+    """Ten units that were taken after ten others leak last."""
     limit = Limit(20, 60.0)
-    taken = Taken(True, 0, 0.0, 60.0)
-    assert left_of(10, limit, taken, elapsed) == left
+    decision = Decision(True, 0, 0.0, 60.0)
+    assert refundable(10, limit, decision, elapsed) == left

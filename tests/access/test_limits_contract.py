@@ -1,4 +1,4 @@
-"""What every backend of the limits keeps, with a clock of our own: memory, and a real Redis."""
+"""The contract of every backend of the limits, memory and a real Redis, with the test's clock."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamapi.access.limits import Limit, Limits, MemoryLimits, Slots, Taken, Want
+from streamapi.access.limits import Decision, Limit, Limits, MemoryLimits, Slots, Want
 from streamapi.access.redis_limits import RedisLimits
 from tests.conftest import RedisServer
 
@@ -37,7 +37,7 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[L
     await store.aclose()
 
 
-async def take(store: Limits, limit: Limit, times: int = 1, cost: int = 1) -> list[Taken]:
+async def take(store: Limits, limit: Limit, times: int = 1, cost: int = 1) -> list[Decision]:
     return [(await store.take(Want("k", limit, cost)))[0] for _ in range(times)]
 
 
@@ -46,7 +46,7 @@ async def take(store: Limits, limit: Limit, times: int = 1, cost: int = 1) -> li
 async def test_a_burst_of_exactly_the_limit_passes(
     store: Limits, count: int, period: float
 ) -> None:
-    """All of the limit at once, and not one more; the remaining count is told."""
+    """All of the limit passes at once, and not one unit more; each decision says what remains."""
     taken = await take(store, Limit(count, period), count)
     assert all(state.allowed for state in taken)
     assert [state.remaining for state in taken] == [count - n - 1 for n in range(count)]
@@ -55,8 +55,8 @@ async def test_a_burst_of_exactly_the_limit_passes(
 
 
 @pytest.mark.parametrize("cost", [1, 7, 20])
-async def test_retry_after_is_when_it_works(store: Limits, clock: Clock, cost: int) -> None:
-    """Exactly then the same request passes; a moment before it does not."""
+async def test_after_retry_after_the_request_passes(store: Limits, clock: Clock, cost: int) -> None:
+    """The same request passes exactly then, and not a moment before."""
     await take(store, HOUR, 20)
     [refused] = await take(store, HOUR, cost=cost)
     assert refused.retry_after == pytest.approx(180.0 * cost)
@@ -68,7 +68,7 @@ async def test_retry_after_is_when_it_works(store: Limits, clock: Clock, cost: i
 
 
 async def test_a_refusal_costs_nothing(store: Limits) -> None:
-    """However often one is refused, the wait does not grow."""
+    """The wait does not grow, however many requests are refused."""
     limit = Limit(2, 10.0)
     await take(store, limit, 2)
     waits = {round(state.retry_after, 6) for state in await take(store, limit, 50)}
@@ -76,7 +76,7 @@ async def test_a_refusal_costs_nothing(store: Limits) -> None:
 
 
 async def test_reset_is_when_the_limit_is_whole_again(store: Limits, clock: Clock) -> None:
-    """After it a whole burst passes."""
+    """Then a whole burst passes."""
     limit = Limit(4, 8.0)
     state = (await take(store, limit, 3))[-1]
     assert state.reset == pytest.approx(6.0)
@@ -85,15 +85,15 @@ async def test_reset_is_when_the_limit_is_whole_again(store: Limits, clock: Cloc
 
 
 async def test_keys_do_not_share(store: Limits) -> None:
-    """One caller's burst is no other's."""
+    """The burst of one caller takes nothing from another."""
     limit = Limit(1, 60.0)
     for key in ("a", "b"):
         assert [it.allowed for it in await store.take(Want(key, limit))] == [True]
     assert [it.allowed for it in await store.take(Want("a", limit))] == [False]
 
 
-async def test_many_at_once_are_counted_one_by_one(store: Limits) -> None:
-    """Sixty at the same time against twenty: exactly twenty pass."""
+async def test_requests_at_once_are_counted_one_by_one(store: Limits) -> None:
+    """Of sixty requests at the same time exactly twenty pass."""
     taken = await asyncio.gather(*(store.take(Want("k", HOUR)) for _ in range(60)))
     assert sum(state.allowed for [state] in taken) == 20
 
@@ -108,7 +108,7 @@ async def test_a_clock_that_goes_back_locks_nobody_out(store: Limits, clock: Clo
 
 
 async def test_all_or_nothing(store: Limits) -> None:
-    """What one limit refuses is not taken from another, nor is a slot."""
+    """When one limit refuses, nothing is taken from the others, and no slot."""
     wants = (Want("a", HOUR), Want("b", Limit(1, 60.0)), Want("s", Slots(5), name="x"))
     assert all(it.allowed for it in await store.take(*wants))
     refused = await store.take(*wants)
@@ -119,16 +119,16 @@ async def test_all_or_nothing(store: Limits) -> None:
     assert free.remaining == 3
 
 
-async def test_what_is_wanted_beyond_the_limit_is_all_of_it(store: Limits) -> None:
-    """Or it could never pass."""
+async def test_a_cost_above_the_limit_counts_as_the_whole_limit(store: Limits) -> None:
+    """It could never pass otherwise."""
     [state] = await take(store, HOUR, cost=5000)
     assert (state.allowed, state.remaining) == (True, 0)
     [refused] = await take(store, HOUR, cost=5000)
     assert refused.retry_after == pytest.approx(3600.0)
 
 
-async def test_a_cost_of_nothing_asks_what_is_left(store: Limits, clock: Clock) -> None:
-    """And takes nothing, of a limit that is whole, begun or used up."""
+async def test_a_cost_of_zero_takes_nothing(store: Limits, clock: Clock) -> None:
+    """It tells what remains of a limit that is whole, begun or used up."""
     for taken, left in ((0, 20), (5, 15), (15, 0)):
         await take(store, HOUR, taken)
         [state, again] = await take(store, HOUR, 2, cost=0)
@@ -140,7 +140,7 @@ async def test_a_cost_of_nothing_asks_what_is_left(store: Limits, clock: Clock) 
 
 
 async def test_an_estimate_is_settled(store: Limits, clock: Clock) -> None:
-    """Too much is given back, too little is taken, even beyond the limit; never below nothing."""
+    """The difference is taken or given back, even beyond the limit, and never below zero."""
     await take(store, HOUR, cost=15)
     store.settle("k", HOUR, -13)
     [state] = await take(store, HOUR)
@@ -153,7 +153,7 @@ async def test_an_estimate_is_settled(store: Limits, clock: Clock) -> None:
 
 
 async def test_slots_are_held_until_released(store: Limits, clock: Clock) -> None:
-    """As many as there are, whatever the time; a release gives one, once."""
+    """No time frees a slot; a second release of one slot changes nothing."""
     for name in ("a", "b"):
         [state] = await store.take(Want("s", Slots(2), name=name))
         assert state.allowed

@@ -1,5 +1,5 @@
-"""The limits of several processes: what they share, what they leave behind, and what holds while
-their Redis is away."""
+"""The limits of several processes: what they share, what a killed process leaves behind, and what
+they allow while Redis is away."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,17 +31,17 @@ def keys(server: RedisServer, prefix: str) -> list[str]:
 
 
 async def test_processes_count_together(redis_server: RedisServer) -> None:
-    """Sixty at once over two processes: exactly twenty pass, by the clock of Redis."""
+    """Of sixty requests at once over two processes exactly twenty pass, by the clock of Redis."""
     prefix = f"{uuid4().hex}:"
     async with process(redis_server, prefix) as one, process(redis_server, prefix) as other:
-        asked = ((one, other)[n % 2].take(Want("k", HOUR)) for n in range(60))
-        taken = await asyncio.gather(*asked)
+        requests = ((one, other)[n % 2].take(Want("k", HOUR)) for n in range(60))
+        taken = await asyncio.gather(*requests)
     assert sum(state.allowed for [state] in taken) == 20
     assert not any(state.local for [state] in taken)
 
 
-async def test_no_key_is_there_in_clear_or_for_ever(redis_server: RedisServer) -> None:
-    """Names are digests, and each has a time to live."""
+async def test_keys_in_redis_are_digests_and_expire(redis_server: RedisServer) -> None:
+    """No key of Redis shows what it counts, and each has a TTL."""
     prefix = f"{uuid4().hex}:"
     async with process(redis_server, prefix) as limits:
         await limits.take(Want("key/secret", HOUR, 3), Want("key/secret", Slots(2), name="n"))
@@ -53,19 +53,19 @@ async def test_no_key_is_there_in_clear_or_for_ever(redis_server: RedisServer) -
         assert all(0 < redis_server.ask("PTTL", key) <= 3 * 3_601_000 for key in found)
 
 
-async def test_scripts_that_were_forgotten_are_loaded_again(redis_server: RedisServer) -> None:
-    """`SCRIPT FLUSH` is noticed by nobody."""
+async def test_scripts_are_loaded_again(redis_server: RedisServer) -> None:
+    """A `SCRIPT FLUSH` changes no decision."""
     async with process(redis_server, f"{uuid4().hex}:") as limits:
         redis_server.ask("SCRIPT", "FLUSH")
         [state] = await limits.take(Want("k", HOUR))
         assert (state.remaining, state.local) == (19, False)
 
 
-async def test_without_redis_a_share_holds_and_it_heals(tmp_path: Path) -> None:
-    """Each of four processes lets a quarter pass, and at least one; then they share again."""
+async def test_without_redis_each_process_has_its_part(tmp_path: Path) -> None:
+    """Each of four processes allows a quarter, and at least one; then Redis decides again."""
     server = RedisServer(tmp_path)
     server.start()
-    async with process(server, "t:", share=4) as limits:
+    async with process(server, "t:", processes=4) as limits:
         server.stop()
         taken = [(await limits.take(Want("k", HOUR)))[0] for _ in range(30)]
         assert sum(state.allowed for state in taken) == 5
@@ -79,12 +79,12 @@ async def test_without_redis_a_share_holds_and_it_heals(tmp_path: Path) -> None:
         [state] = await limits.take(Want("k", HOUR))
         assert (state.remaining, state.local) == (19, False)
         [slot] = await limits.take(Want("s", Slots(3), name="c"))
-        assert slot.remaining == 1, "what was held meanwhile is told"
+        assert slot.remaining == 1, "Redis counts the slot that was taken meanwhile"
     server.stop()
 
 
-async def test_a_redis_that_hangs_is_waited_for_briefly(tmp_path: Path) -> None:
-    """The first request loses a moment, the next none."""
+async def test_a_redis_that_hangs_delays_one_request(tmp_path: Path) -> None:
+    """The first request waits a moment, the next ones do not."""
     server = RedisServer(tmp_path)
     server.start()
     async with process(server, "t:") as limits:
@@ -97,20 +97,20 @@ async def test_a_redis_that_hangs_is_waited_for_briefly(tmp_path: Path) -> None:
     server.stop()
 
 
-async def test_who_dies_gives_its_slots_back(redis_server: RedisServer) -> None:
-    """They are held while the process lives, however long, and no longer than its lease."""
+async def test_a_killed_process_gives_its_slots_back(redis_server: RedisServer) -> None:
+    """It holds them as long as it lives, and then until its lease is over."""
     prefix, want = f"{uuid4().hex}:", Want("s", Slots(1), name="a")
     other = Want("s", Slots(1), name="b")
-    async with process(redis_server, prefix, lease=0.3) as lives:
+    async with process(redis_server, prefix, lease=0.3) as survivor:
         limits = RedisLimits(redis_server.url, lease=0.3, prefix=prefix)
         await limits.start()
         assert (await limits.take(want))[0].allowed
         [key] = [key for key in keys(redis_server, prefix) if "slots" in key]
         first = redis_server.ask("ZSCORE", key, "a")
         await until(lambda: redis_server.ask("ZSCORE", key, "a") != first, "it is renewed")
-        assert not (await lives.take(other))[0].allowed
+        assert not (await survivor.take(other))[0].allowed
         for task in limits._tasks:  # as if it were killed
             task.cancel()
         await asyncio.gather(*limits._tasks, return_exceptions=True)
         await until(lambda: not redis_server.ask("EXISTS", key), "its lease is over")
-        assert (await lives.take(other))[0].allowed
+        assert (await survivor.take(other))[0].allowed

@@ -1,4 +1,4 @@
-"""The vigil: which keys are behind what runs here, and what becomes of it when they die."""
+"""The revocation watcher: what ends in a process when a key is revoked or expires."""
 
 import time
 from collections.abc import AsyncIterator
@@ -21,84 +21,86 @@ from tests.generation.test_generations import all_of, ask, hanging
 
 
 @pytest.fixture
-async def held() -> AsyncIterator[Generations]:
-    held = Generations(MemoryLogs(), QUICK, 0.1)
-    yield held
-    await held.close(0.0)
+async def generations() -> AsyncIterator[Generations]:
+    generations = Generations(MemoryLogs(), QUICK, 0.1)
+    yield generations
+    await generations.close(0.0)
 
 
-async def test_readers_of_dead_keys_are_sent_away(
-    records: Records, held: Generations, monkeypatch: pytest.MonkeyPatch
+async def test_readers_of_inactive_keys_are_closed(
+    records: Records, generations: Generations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the revoked, the expired and the deleted; however many keys one question holds. The
-    living, and those who have left, are not."""
-    monkeypatch.setattr(module, "AT_ONCE", 2)
-    watch = RevocationWatcher(KeyCache(records, 30.0, 300.0), held, 10.0)
-    _, living = await records.make()
+    """Readers of revoked, expired and deleted keys, however many keys one query holds. Readers of
+    active keys, and readers that have left, are not."""
+    monkeypatch.setattr(module, "KEYS_PER_QUERY", 2)
+    watcher = RevocationWatcher(KeyCache(records, 30.0, 300.0), generations, 10.0)
+    _, active = await records.make()
     _, revoked = await records.make()
     _, expired = await records.make(expires=time.time() - 1)
     await rows.revoke(records, revoked.id, time.time())
-    away: list[str] = []
-    names = {living.id, revoked.id, expired.id, "key_deleted"}
+    closed: list[str] = []
+    names = {active.id, revoked.id, expired.id, "key_deleted"}
     with ExitStack() as readers:
         for name in names:
             for _ in range(2):
-                readers.enter_context(watch.reading(name, lambda name=name: away.append(name)))  # type: ignore[misc]
-        with watch.reading(revoked.id, lambda: away.append("left")):
+                readers.enter_context(watcher.reading(name, lambda name=name: closed.append(name)))  # type: ignore[misc]
+        with watcher.reading(revoked.id, lambda: closed.append("left")):
             pass
-        with watch.reading(None, lambda: away.append("nobody")):
-            await watch.look()
-    assert sorted(away) == sorted([*(names - {living.id})] * 2)
-    assert not watch._readers
+        with watcher.reading(None, lambda: closed.append("nobody")):
+            await watcher.check()
+    assert sorted(closed) == sorted([*(names - {active.id})] * 2)
+    assert not watcher._readers
 
 
-async def test_a_key_that_died_elsewhere_begins_nothing_more(
-    records: Records, held: Generations
+async def test_a_key_revoked_elsewhere_starts_nothing_more(
+    records: Records, generations: Generations
 ) -> None:
-    """Though it was seen a moment ago, and nothing of its runs: what it began at the end of the
-    time for which it is remembered would outlive that time."""
-    ring = KeyCache(records, 30.0, 300.0)
-    watch = RevocationWatcher(ring, held, 10.0)
-    dead, good = [await records.make() for _ in range(2)]
-    for shown, _ in (dead, good):
-        await ring.caller(shown)
-    await rows.revoke(records, dead[1].id, time.time())
-    await ring.caller(dead[0])
-    await watch.look()
+    """A check also covers keys that are only cached: what such a key started just before its time
+    to live is over would outlive that time."""
+    key_cache = KeyCache(records, 30.0, 300.0)
+    watcher = RevocationWatcher(key_cache, generations, 10.0)
+    revoked, active = [await records.make() for _ in range(2)]
+    for key, _ in (revoked, active):
+        await key_cache.caller(key)
+    await rows.revoke(records, revoked[1].id, time.time())
+    await key_cache.caller(revoked[0])
+    await watcher.check()
     with pytest.raises(Unauthenticated):
-        await ring.caller(dead[0])
-    assert (await ring.caller(good[0])).key == good[1].id
-    assert ring.trusted == {good[1].id}
+        await key_cache.caller(revoked[0])
+    assert (await key_cache.caller(active[0])).key == active[1].id
+    assert key_cache.trusted == {active[1].id}
 
 
-async def test_what_a_dead_key_began_ends(records: Records, held: Generations) -> None:
-    """With an ending that says so; what another key began goes on."""
-    ring = KeyCache(records, 30.0, 300.0)
-    watch = RevocationWatcher(ring, held, 10.0)
-    shown, dead = await records.make()
-    _, living = await records.make()
-    await ring.caller(shown)
-    began = await held.start(Caller("acme", dead.id), ask(hanging()))
-    other = await held.start(Caller("acme", living.id), ask(hanging()))
-    await rows.revoke(records, dead.id, time.time())
-    await watch.look()
-    ending = (await all_of(held, began))[-1]
+async def test_generations_of_a_revoked_key_end(records: Records, generations: Generations) -> None:
+    """They fail with `unauthenticated`; what another key started goes on."""
+    key_cache = KeyCache(records, 30.0, 300.0)
+    watcher = RevocationWatcher(key_cache, generations, 10.0)
+    key, revoked = await records.make()
+    _, active = await records.make()
+    await key_cache.caller(key)
+    began = await generations.start(Caller("acme", revoked.id), ask(hanging()))
+    other = await generations.start(Caller("acme", active.id), ask(hanging()))
+    await rows.revoke(records, revoked.id, time.time())
+    await watcher.check()
+    ending = (await all_of(generations, began))[-1]
     assert isinstance(ending, Failed)
     assert ending.problem.code == "unauthenticated"
-    assert not (await held.tail(other)).ended
+    assert not (await generations.tail(other)).ended
     with pytest.raises(Unauthenticated):
-        await ring.caller(shown)
+        await key_cache.caller(key)
 
 
-async def test_not_to_know_is_not_to_have_been_told(records: Records, held: Generations) -> None:
-    """While the database is away, nothing is ended."""
-    watch = RevocationWatcher(KeyCache(records, 30.0, 300.0), held, 10.0)
+async def test_an_unreachable_database_ends_nothing(
+    records: Records, generations: Generations
+) -> None:
+    """The next check that reaches the database decides."""
+    watcher = RevocationWatcher(KeyCache(records, 30.0, 300.0), generations, 10.0)
     _, key = await records.make()
-    records.leave()
-    away: list[str] = []
-    with watch.reading(key.id, lambda: away.append("gone")):
+    records.go_away()
+    closed: list[str] = []
+    with watcher.reading(key.id, lambda: closed.append("gone")):
         with pytest.raises(StoreUnavailable):
-            await watch.look()
+            await watcher.check()
         records.come_back()
-        await watch.look()
-    assert away == []
+        await watcher.check()
+    assert closed == []

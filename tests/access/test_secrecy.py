@@ -1,4 +1,4 @@
-"""No key and no ticket is ever kept or told: not in the log, not in the database, not in Redis."""
+"""No key and no ticket is stored or shown: not in the log, not in the database, not in Redis."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.conftest import RedisServer, bearer
 
 @contextlib.asynccontextmanager
 async def logged(log: Path, database_url: str, redis_url: str) -> AsyncIterator[str]:
-    """A server process with keys, that says all it can, and its address."""
+    """A server process with keys, which logs at the debug level. Yields its address."""
     env = {name: value for name, value in os.environ.items() if name != "GOOGLE_API_KEY"}
     env |= {"STREAMAPI_AUTH": "keys", "STREAMAPI_DATABASE_URL": database_url}
     env |= {"STREAMAPI_REDIS_URL": redis_url, "STREAMAPI_LOG_LEVEL": "debug"}
@@ -46,38 +46,38 @@ async def logged(log: Path, database_url: str, redis_url: str) -> AsyncIterator[
 
 
 async def created(database_url: str, *scopes: str) -> str:
-    """A key from the command line."""
+    """A key, made on the command line."""
     env = {**os.environ, "STREAMAPI_DATABASE_URL": database_url}
-    wanted = [word for scope in scopes for word in ("--scope", scope)]
+    arguments = [word for scope in scopes for word in ("--scope", scope)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streamapi", "keys", "create", "--owner", "ops", *wanted),
+        *(sys.executable, "-m", "streamapi", "keys", "create", "--owner", "ops", *arguments),
         env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    shown, said = await process.communicate()
-    assert process.returncode == 0, said
-    assert keys.contains_key(shown.decode())
-    assert not keys.contains_key(said.decode())
-    return shown.decode().strip()
+    stdout, stderr = await process.communicate()
+    assert process.returncode == 0, stderr
+    assert keys.contains_key(stdout.decode())
+    assert not keys.contains_key(stderr.decode())
+    return stdout.decode().strip()
 
 
-async def test_no_key_is_kept_or_told(
+async def test_no_key_is_stored_or_shown(
     tmp_path: Path, database_url: str, redis_server: RedisServer
 ) -> None:
-    """Whatever is done with keys, right and wrong, careless and hostile: at the debug level, in
-    a dump, in every value of Redis, no key is found, nor a part of one."""
+    """Requests use keys in right, wrong and hostile ways. Then neither the debug log nor the
+    database nor any value of Redis contains a key, or a part of one."""
     log, file = tmp_path / "log", Path(database_url.removeprefix("sqlite:///"))
     redis_server.ask("FLUSHALL")
-    shown = [await created(database_url, "admin", "text")]
+    credentials = [await created(database_url, "admin", "text")]
     unknown = keys.make()
     async with (
         logged(log, database_url, redis_server.url) as url,
         httpx.AsyncClient(base_url=url, timeout=20) as client,
     ):
-        good = bearer(shown[0])
+        good = bearer(credentials[0])
         body = {"owner": "acme", "scopes": ["text"]}
         made = (await client.post("/v1/keys", json=body, headers=good)).json()
-        shown.append(made["key"])
-        for key in (*shown, unknown):
+        credentials.append(made["key"])
+        for key in (*credentials, unknown):
             used = {**bearer(key), "Idempotency-Key": "once"}
             await client.post("/v1/text", json={"prompt": "hello"}, headers=used)
             await client.get(f"/v1/models?key={key}", headers=good)
@@ -93,29 +93,29 @@ async def test_no_key_is_kept_or_told(
                 with contextlib.suppress(websockets.ConnectionClosed):
                     await socket.send(json.dumps({"type": "nonsense", "ref": 1}))
                     await socket.recv()
-        wanted = {"path": "/v1/text/stream"}
-        got = (await client.post("/v1/tickets", json=wanted, headers=good)).json()["ticket"]
+        body = {"path": "/v1/text/stream"}
+        got = (await client.post("/v1/tickets", json=body, headers=good)).json()["ticket"]
         for ticket, path in ((got, "text"), (got, "code"), ("tkt_" + "madeup" * 6, "text")):
             query = {"prompt": "hello", "ticket": ticket}
             await client.get(f"/v1/{path}/stream", params=query)
-            shown.append(ticket)
+            credentials.append(ticket)
         await client.delete(f"/v1/keys/{made['id']}", headers=good)
-        kept = b"".join(_redis(redis_server))
+        stored = b"".join(_redis(redis_server))
     with contextlib.closing(sqlite3.connect(file)) as connection:
         dump = "\n".join(connection.iterdump())
     assert "key_" in dump
     files = b"".join(path.read_bytes() for path in file.parent.glob("*.db*"))
     assert b"/v1/models" in log.read_bytes()
-    for place in (log.read_bytes(), dump.encode(), files, kept):
-        for key in (*shown, unknown):
+    for place in (log.read_bytes(), dump.encode(), files, stored):
+        for key in (*credentials, unknown):
             secret = key.removeprefix(keys.PREFIX).removeprefix("tkt_").encode()
             assert secret[:16] not in place
             assert secret[-16:] not in place
 
 
 def _redis(server: RedisServer) -> list[bytes]:
-    """Every key of a Redis and what it holds."""
-    server.ask("CONFIG", "SET", "rdbcompression", "no")  # or a dump would hide what it holds
+    """Every key of a Redis, and its value."""
+    server.ask("CONFIG", "SET", "rdbcompression", "no")  # a compressed dump would hide it
     found = []
     for key in server.ask("KEYS", "*"):
         found += [key, server.ask("DUMP", key) or b""]

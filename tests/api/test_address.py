@@ -7,8 +7,8 @@ import pytest
 import websockets
 from werkzeug.datastructures import Headers
 
-from streamapi.access.answer_charge import network, payer
 from streamapi.access.guesses import Guesses
+from streamapi.access.limit_key import limit_key, network
 from streamapi.access.limits import MemoryLimits
 from streamapi.api import address
 from streamapi.emulator import Emulator
@@ -71,8 +71,8 @@ def test_what_an_address_counts_as(one: str | None, expected: str) -> None:
 
 def test_who_has_a_key_is_counted_by_it() -> None:
     """Wherever it comes from."""
-    assert payer(Caller(key="k1", address="192.0.2.1")) == "key/k1"
-    assert payer(Caller(address="192.0.2.1")) == "address/192.0.2.1"
+    assert limit_key(Caller(key="k1", address="192.0.2.1")) == "key/k1"
+    assert limit_key(Caller(address="192.0.2.1")) == "address/192.0.2.1"
 
 
 async def test_a_forwarded_address_is_limited_by_itself(emulator: Emulator) -> None:

@@ -1,4 +1,4 @@
-"""What answers cost: tokens before and after, streams at once, and what costs nothing."""
+"""What answers cost: the estimate, the settlement, streams at once, and what costs nothing."""
 
 import asyncio
 from typing import Any
@@ -17,15 +17,15 @@ ASYNC = {"Prefer": "respond-async"}
 SHORT = "[[words:3]]"
 
 
-async def spent(server: Running, most: int) -> int:
-    """The tokens that the ledger of the limits holds against this machine, of `most` a day."""
+async def used(server: Running, most: int) -> int:
+    """The tokens that count for this machine, of `most` a day."""
     [state] = await server.parts.limits.take(Want(DAY, Limit(most, 86_400.0), 0))
     return most - state.remaining
 
 
 @pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The settings of each backend of the limits; what another test spent is forgotten."""
+    """The settings of each backend of the limits. Redis is emptied."""
     if request.param == "memory":
         return {}
     server: RedisServer = request.getfixturevalue("redis_server")
@@ -33,32 +33,32 @@ def store(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {"redis_url": server.url}
 
 
-async def test_of_fifty_at_once_ten_calls_worth_start(
+async def test_requests_at_once_cannot_exceed_the_limit(
     emulator: Emulator, store: dict[str, Any]
 ) -> None:
-    """None beyond the limit starts, for estimates count; afterwards the ledger has what the model
-    told, of answers that were aborted too."""
+    """Of fifty requests the ten that the estimates allow start. After their end the usage counts
+    that the model reported, of aborted answers too."""
     prompt = unique("[[fault:hang_after_text after=3]]")
     most = 10 * 1000
     async with (
         running(emulator, tokens_per_day=most, idle_timeout=5.0, **store) as server,
         http(server.url) as client,
     ):
-        # The estimate of the prompt, and as much more as makes a thousand of both.
+        # The estimates of the prompt and of the answer make a thousand together.
         estimate = len(prompt) // 4 + 1
         body = {"prompt": prompt, "max_output_tokens": 1000 - estimate}
-        begun = await asyncio.gather(
+        started = await asyncio.gather(
             *(client.post("/v1/text", json=body, headers=ASYNC) for _ in range(50))
         )
-        codes = sorted(answer.status_code for answer in begun)
+        codes = sorted(answer.status_code for answer in started)
         assert codes == [202] * 10 + [429] * 40
-        assert {it.json()["code"] for it in begun if it.status_code == 429} == {"quota_exceeded"}
-        assert await spent(server, most) == most
-        asked: list[dict[str, Any]] = []
+        assert {it.json()["code"] for it in started if it.status_code == 429} == {"quota_exceeded"}
+        assert await used(server, most) == most
+        made: list[dict[str, Any]] = []
         async with asyncio.timeout(5):
-            while len(asked) < 10 or not all(call["tokens"] > 20 for call in asked):
-                asked = await calls(emulator, prompt)
-        addresses = [it.headers["location"] for it in begun if it.status_code == 202]
+            while len(made) < 10 or not all(call["tokens"] > 20 for call in made):
+                made = await calls(emulator, prompt)
+        addresses = [it.headers["location"] for it in started if it.status_code == 202]
         texts = [await client.get(address) for address in addresses]
         while not all(text.json()["result"] for text in texts):
             texts = [await client.get(address) for address in addresses]
@@ -68,9 +68,9 @@ async def test_of_fifty_at_once_ten_calls_worth_start(
         short = {"prompt": unique(SHORT)}
         done = await client.post("/v1/text", json=short)
         assert done.status_code == 200
-        real = sum(call["tokens"] for call in await calls(emulator, prompt))
-        real += sum(call["tokens"] for call in await calls(emulator, short["prompt"]))
-        assert await spent(server, most) == pytest.approx(real, abs=1)
+        reported = sum(call["tokens"] for call in await calls(emulator, prompt))
+        reported += sum(call["tokens"] for call in await calls(emulator, short["prompt"]))
+        assert await used(server, most) == pytest.approx(reported, abs=1)
         assert len(await calls(emulator, prompt)) == 10
 
 
@@ -78,29 +78,29 @@ async def test_of_fifty_at_once_ten_calls_worth_start(
     "fault",
     ["no_finish after=2", "error_after_text after=2", "safety after=2", "hang_after_text after=2"],
 )
-async def test_a_failure_costs_what_the_model_told(emulator: Emulator, fault: str) -> None:
-    """However an answer ends, what was written is paid for, and no more."""
+async def test_a_failure_costs_the_reported_usage(emulator: Emulator, fault: str) -> None:
+    """However an answer ends, it costs what the model has written."""
     prompt = unique(f"[[fault:{fault}]]")
     async with running(emulator, tokens_per_day=9000) as server, http(server.url) as client:
         answer = await client.post("/v1/text", json={"prompt": prompt})
         assert answer.status_code != 200
         [call] = await calls(emulator, prompt)
         assert call["tokens"] > 0
-        assert await spent(server, 9000) == pytest.approx(call["tokens"], abs=1)
+        assert await used(server, 9000) == pytest.approx(call["tokens"], abs=1)
 
 
 async def test_a_model_that_was_never_reached_costs_nothing(emulator: Emulator) -> None:
-    """Nor is a stream held for it."""
+    """It also holds no stream."""
     body = {"prompt": unique("[[fault:503]]")}
     settings = {"tokens_per_day": 9000, "max_streams": 1, "retry_attempts": 1}
     async with running(emulator, **settings) as server, http(server.url) as client:
         for _ in range(3):
             assert (await client.post("/v1/text", json=body)).status_code == 503
-        assert await spent(server, 9000) <= 1
+        assert await used(server, 9000) <= 1
 
 
-async def test_what_was_paid_once_costs_nothing(emulator: Emulator) -> None:
-    """A hit, a join and a repeated key are answered even to who has no tokens left."""
+async def test_only_a_new_log_costs_tokens(emulator: Emulator) -> None:
+    """A caller without tokens still gets a cache hit, a join and a repeated idempotency key."""
     settings = {"tokens_per_day": 1000, "idle_timeout": 5.0}
     async with running(emulator, **settings) as server, http(server.url) as client:
         body = {"prompt": unique("[[words:300]] [[pace:0.02]]"), "cache": "use"}
@@ -115,11 +115,13 @@ async def test_what_was_paid_once_costs_nothing(emulator: Emulator) -> None:
         hit = await client.post("/v1/text", json=body)
         assert "; hit" in hit.headers["cache-status"]
         [call] = await calls(emulator, body["prompt"])
-        assert await spent(server, 1000) == pytest.approx(call["tokens"], abs=1)
+        assert await used(server, 1000) == pytest.approx(call["tokens"], abs=1)
 
 
-async def test_a_refusal_leaves_nothing_behind(emulator: Emulator, store: dict[str, Any]) -> None:
-    """No log, and no claim: the same key and the same request work as soon as there are tokens."""
+async def test_a_refused_request_leaves_no_log_and_no_claim(
+    emulator: Emulator, store: dict[str, Any]
+) -> None:
+    """The same request and idempotency key work as soon as there are tokens."""
     async with (
         running(emulator, tokens_per_day=1000, idle_timeout=9.0, **store) as server,
         http(server.url) as client,
@@ -139,31 +141,31 @@ async def test_a_refusal_leaves_nothing_behind(emulator: Emulator, store: dict[s
         assert len(await calls(emulator, body["prompt"])) == 1
 
 
-async def test_who_joins_what_is_refused_is_told(
+async def test_a_request_that_joined_a_refused_one_is_refused(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the moment between a claim and its payment others may join: they get the refusal."""
-    pay, paying, go_on = AnswerCharge.pay, asyncio.Event(), asyncio.Event()
+    """A request can join between a claim and its charge: it gets the refusal too."""
+    reserve, reserving, go_on = AnswerCharge.reserve, asyncio.Event(), asyncio.Event()
 
-    async def slow(fare: AnswerCharge) -> None:
-        paying.set()
+    async def slow(charge: AnswerCharge) -> None:
+        reserving.set()
         await go_on.wait()
-        await pay(fare)
+        await reserve(charge)
 
     settings = {"tokens_per_day": 1000, "idle_timeout": 9.0}
     async with running(emulator, **settings) as server, http(server.url) as client:
         hang = {"prompt": unique("[[fault:hang_after_text]]")}
         await client.post("/v1/text", json=hang, headers=ASYNC)
-        monkeypatch.setattr(AnswerCharge, "pay", slow)
+        monkeypatch.setattr(AnswerCharge, "reserve", slow)
         body = {"prompt": unique(SHORT), "cache": "use"}
         leader = asyncio.create_task(client.post("/v1/text", json=body))
-        await paying.wait()
+        await reserving.wait()
         joined = await client.post("/v1/text", json=body, headers=ASYNC)
         assert joined.status_code == 202
         go_on.set()
         assert (await leader).json()["code"] == "quota_exceeded"
-        told = (await client.get(joined.headers["location"])).json()
-        assert (told["status"], told["problem"]["code"]) == ("failed", "quota_exceeded")
+        ended = (await client.get(joined.headers["location"])).json()
+        assert (ended["status"], ended["problem"]["code"]) == ("failed", "quota_exceeded")
 
 
 ENDINGS = ["[[words:3]]", "[[fault:no_finish]]", "[[fault:503]]", "[[fault:safety_before_text]]"]
@@ -172,11 +174,11 @@ ENDINGS = ["[[words:3]]", "[[fault:no_finish]]", "[[fault:503]]", "[[fault:safet
 async def test_streams_at_once_are_bounded_and_released(
     emulator: Emulator, store: dict[str, Any]
 ) -> None:
-    """Two at once, on any door; each way out gives its stream back."""
+    """Two at once over all transports. A stream is released however its answer ends."""
     settings: dict[str, Any] = {"max_streams": 2, "idle_timeout": 9.0, "retry_attempts": 1, **store}
     async with running(emulator, **settings) as server, http(server.url) as client:
         hang = {"prompt": unique("[[fault:hang_after_text]]"), "on_disconnect": "cancel"}
-        begun = [await client.post("/v1/text", json=hang, headers=ASYNC) for _ in range(2)]
+        started = [await client.post("/v1/text", json=hang, headers=ASYNC) for _ in range(2)]
         refused = await client.post("/v1/text", json={"prompt": unique(SHORT)})
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
         assert refused.headers["retry-after"] == "1"
@@ -184,7 +186,7 @@ async def test_streams_at_once_are_bounded_and_released(
         async with websockets.connect(f"{server.ws}/v1/ws") as socket:
             await say(socket, "start", task="text", request={"prompt": unique(SHORT)})
             assert (await hear(socket))["problem"]["code"] == "too_many_streams"
-        await client.post(f"{begun[0].headers['location']}/cancel")
+        await client.post(f"{started[0].headers['location']}/cancel")
         for markers in ENDINGS:
             answer = await client.post("/v1/text", json={"prompt": unique(markers)})
             assert answer.status_code != 429, markers
@@ -196,13 +198,13 @@ async def test_streams_at_once_are_bounded_and_released(
             while codes[-1] == 429:
                 codes.append((await client.post("/v1/text", json=free)).status_code)
         assert codes[-1] == 200
-        await client.delete(begun[1].headers["location"])
+        await client.delete(started[1].headers["location"])
         again = [await client.post("/v1/text", json=hang, headers=ASYNC) for _ in range(2)]
         assert [answer.status_code for answer in again] == [202, 202]
 
 
-async def test_each_limit_is_told(emulator: Emulator) -> None:
-    """One policy per limit, and what is left of it, once a new log has paid."""
+async def test_the_headers_show_each_limit(emulator: Emulator) -> None:
+    """A new log shows one policy per limit, and what remains of it."""
     settings = {"rate_limit": "9/hour", "tokens_per_minute": 5000, "max_streams": 3}
     async with running(emulator, **settings) as server, http(server.url) as client:
         answer = await client.post("/v1/text", json={"prompt": "abc", "max_output_tokens": 999})
@@ -213,10 +215,10 @@ async def test_each_limit_is_told(emulator: Emulator) -> None:
     assert answer.headers["ratelimit"].endswith('"streams";r=2')
 
 
-async def test_two_processes_let_exactly_the_limit_pass(
+async def test_two_processes_allow_exactly_the_limit(
     emulator: Emulator, redis_server: RedisServer
 ) -> None:
-    """Twenty an hour: of sixty over twenty connections on two servers, exactly twenty pass."""
+    """Of sixty requests over twenty connections to two servers exactly twenty pass."""
     redis_server.ask("FLUSHALL")
     settings = {"rate_limit": "20/hour", "redis_url": redis_server.url}
     prompt = unique(SHORT)
@@ -232,8 +234,8 @@ async def test_two_processes_let_exactly_the_limit_pass(
     assert len(await calls(emulator, prompt)) == 20
 
 
-async def test_a_socket_may_say_so_much(emulator: Emulator) -> None:
-    """Beyond it each message is refused, and the socket stays open."""
+async def test_the_messages_of_a_socket_are_limited(emulator: Emulator) -> None:
+    """A message beyond the limit is refused, and the socket stays open."""
     async with (
         running(emulator, message_limit=5) as server,
         websockets.connect(f"{server.ws}/v1/ws") as socket,
@@ -248,7 +250,7 @@ async def test_a_socket_may_say_so_much(emulator: Emulator) -> None:
 
 
 async def test_an_aborted_stream_is_settled(emulator: Emulator) -> None:
-    """Whoever leaves pays for what was written until then."""
+    """It costs what was written until the reader left."""
     prompt = unique("[[fault:hang_after_text after=4]]")
     settings = {"tokens_per_day": 9000, "idle_timeout": 5.0}
     async with running(emulator, **settings) as server:
@@ -259,5 +261,5 @@ async def test_an_aborted_stream_is_settled(emulator: Emulator) -> None:
         call = await left(emulator, prompt)
         assert call["outcome"] == "client_left"
         await until(lambda: not server.parts.generations.running, "it has ended")
-        got = await spent(server, 9000)
+        got = await used(server, 9000)
     assert got == pytest.approx(call["tokens"], abs=1)

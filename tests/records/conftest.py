@@ -1,4 +1,4 @@
-"""A database per test, on every engine that the records must serve."""
+"""A database per test, on every engine that the records support."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

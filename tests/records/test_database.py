@@ -1,4 +1,4 @@
-"""A database: its tables, its transactions, several processes, and its absence."""
+"""A database: its tables, its transactions, several processes, and what happens without it."""
 
 import asyncio
 import sys
@@ -25,7 +25,7 @@ asyncio.run(main())
 """
 
 
-async def test_the_migrations_come_to_the_tables(database: Database) -> None:
+async def test_the_migrations_make_the_tables(database: Database) -> None:
     """What the migrations make is what `tables.py` says."""
 
     def differences(connection: sa.Connection) -> list[object]:
@@ -41,7 +41,7 @@ async def test_starting_again_changes_nothing(database: Database) -> None:
 
 
 async def test_several_processes_start_at_once(url: str) -> None:
-    """One of them makes the tables, the others wait for it; none fails."""
+    """One of them makes the tables, and the others wait for it."""
     starts = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-c", START, url, stderr=asyncio.subprocess.PIPE
@@ -54,7 +54,7 @@ async def test_several_processes_start_at_once(url: str) -> None:
 
 
 async def test_a_start_waits_for_another_that_migrates(url: str, database: Database) -> None:
-    """For longer than a look into the database may take."""
+    """It waits longer than the time-out of a transaction."""
     late = Database(url, timeout=0.1)
     async with database.writing():
         starting = asyncio.create_task(late.migrate())
@@ -64,8 +64,8 @@ async def test_a_start_waits_for_another_that_migrates(url: str, database: Datab
     await late.aclose()
 
 
-async def test_a_transaction_is_whole_or_nothing(database: Database) -> None:
-    """Whoever fails in the middle has changed nothing, tables included."""
+async def test_a_transaction_that_fails_changes_nothing(database: Database) -> None:
+    """Not even a table that it created stays."""
 
     async def fail() -> None:
         async with database.writing() as connection:
@@ -88,7 +88,7 @@ async def test_a_reader_does_not_wait_for_a_writer(database: Database) -> None:
 
 
 async def test_a_writer_waits_for_another(url: str, database: Database) -> None:
-    """Two processes that write at once both succeed, one after the other."""
+    """When two processes write at once, both succeed, one after the other."""
     other = Database(url)
 
     async def write(database: Database) -> None:
@@ -100,20 +100,20 @@ async def test_a_writer_waits_for_another(url: str, database: Database) -> None:
     await other.aclose()
 
 
-async def test_no_wait_is_without_end(url: str, database: Database) -> None:
-    """A database that another holds for too long is out of reach."""
+async def test_a_wait_for_the_lock_is_bounded(url: str, database: Database) -> None:
+    """A database that another process locks for too long is unavailable."""
     other = Database(url, timeout=0.2)
     async with database.writing():
         with pytest.raises(StoreUnavailable):
             async with other.writing():
                 pass
-    async with other.writing() as connection:  # and it comes back
+    async with other.writing() as connection:  # the lock is free again
         await connection.execute(keys.delete())
     await other.aclose()
 
 
 async def test_connections_are_bounded(url: str) -> None:
-    """Whoever finds none free waits, and no longer than the time-out."""
+    """A transaction waits for a free connection until its time-out."""
     database = Database(url, timeout=0.3)
     await database.migrate()
     gate = asyncio.Event()
@@ -132,8 +132,8 @@ async def test_connections_are_bounded(url: str) -> None:
     await database.aclose()
 
 
-async def test_what_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
-    """A folder that is not there, a file that is no database."""
+async def test_a_database_that_cannot_be_opened_is_unsafe(tmp_path: Path) -> None:
+    """The sentence names the setting: for a missing folder, and for a file that is no database."""
     (tmp_path / "noise").write_bytes(b"not a database " * 100)
     for place in ("nowhere/records.db", "noise"):
         database = Database(f"sqlite:///{tmp_path}/{place}")
@@ -142,8 +142,8 @@ async def test_what_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
         await database.aclose()
 
 
-async def test_a_later_version_is_a_sentence(database: Database) -> None:
-    """An older program does not touch what a newer one made."""
+async def test_a_database_of_a_later_version_is_unsafe(database: Database) -> None:
+    """An older program does not touch the tables of a newer one."""
     async with database.writing() as connection:
         await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(UnsafeSettings, match="another version"):

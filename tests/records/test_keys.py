@@ -1,4 +1,4 @@
-"""Keys as rows: what is written comes back."""
+"""Keys as rows: what is written can be read."""
 
 import time
 from typing import Any
@@ -17,8 +17,8 @@ def record(n: int = 1, **more: Any) -> KeyRecord:
     return KeyRecord(id=f"key_{n}", hash=f"{n:064x}", **fields)
 
 
-async def test_a_key_comes_back_as_it_was(database: Database) -> None:
-    """Every field, whatever is in it."""
+async def test_a_key_is_read_as_it_was_written(database: Database) -> None:
+    """Every field, whatever characters it has."""
     key = record(
         name="Zoë's 'laptop'; DROP TABLE keys; --",
         scopes=("text", "admin"),
@@ -33,14 +33,14 @@ async def test_a_key_comes_back_as_it_was(database: Database) -> None:
 
 
 async def test_two_keys_cannot_have_one_hash(database: Database) -> None:
-    """Or one would be the other."""
+    """The database refuses the second."""
     await keys.add(database, record(1))
     with pytest.raises(IntegrityError):
         await keys.add(database, msgspec.structs.replace(record(2), hash=record(1).hash))
 
 
-async def test_a_key_dies_once(database: Database) -> None:
-    """Revoking it again keeps the first moment; of a key that never was there is nothing."""
+async def test_a_second_revocation_changes_nothing(database: Database) -> None:
+    """It keeps the first time; revoking a key that does not exist says so."""
     await keys.add(database, record())
     assert await keys.revoke(database, "key_1", 500.0)
     assert await keys.revoke(database, "key_1", 600.0)
@@ -50,18 +50,18 @@ async def test_a_key_dies_once(database: Database) -> None:
     assert found.revoked == 500.0
 
 
-async def test_the_living_are_told_from_the_dead(database: Database) -> None:
-    """Revoked, expired and unknown keys are not among them."""
+async def test_active_keys_are_found(database: Database) -> None:
+    """Revoked, expired and unknown keys are not active."""
     await keys.add(database, record(1))
     await keys.add(database, record(2, revoked=50.0))
     await keys.add(database, record(3, expires=99.0))
     await keys.add(database, record(4, expires=101.0))
     ids = [f"key_{n}" for n in range(1, 6)]
-    assert await keys.living(database, ids, 100.0) == {"key_1", "key_4"}
+    assert await keys.active(database, ids, 100.0) == {"key_1", "key_4"}
 
 
 async def test_the_newest_come_first(database: Database) -> None:
-    """By pages; keys that were made in one moment are on one of them, and on no other."""
+    """Each key is on exactly one page, also when several were made at the same time."""
     for n in range(6):
         await keys.add(database, record(n, created=100.0 + n // 2))
     found, before = [], None
@@ -73,11 +73,11 @@ async def test_the_newest_come_first(database: Database) -> None:
     assert await keys.newest(database, 10, "key_9") == []
 
 
-async def test_the_latest_use_stands(database: Database) -> None:
-    """Two processes note their uses in any order."""
+async def test_the_latest_use_wins(database: Database) -> None:
+    """Two processes write their uses in any order."""
     await keys.add(database, record())
-    await keys.used(database, {"key_1": 300.0, "key_9": 1.0})
-    await keys.used(database, {"key_1": 200.0})
+    await keys.write_last_used(database, {"key_1": 300.0, "key_9": 1.0})
+    await keys.write_last_used(database, {"key_1": 200.0})
     found = await keys.by_hash(database, record().hash)
     assert found is not None
     assert found.last_used == 300.0

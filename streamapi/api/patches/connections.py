@@ -14,7 +14,7 @@ from hypercorn.asyncio import run as server
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.typing import AppWrapper
 
-from streamapi.access.answer_charge import network
+from streamapi.access.limit_key import network
 from streamapi.api.patches.answers import closing
 from streamapi.errors import Overloaded
 from streamapi.settings import Settings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct
 from quart import Blueprint, Response, request
 
-from streamapi.access.new_key import Limits, NewKey
+from streamapi.access.new_key import NewKey, NewKeyLimits
 from streamapi.api.body import read_object
 from streamapi.api.context import services
 from streamapi.api.description import KEYS, Description, Parameter, Reply
@@ -138,7 +138,7 @@ def _fields(key: "KeyRecord") -> dict[str, Any]:
         "scopes": key.scopes,
         "models": key.models,
         **{name: None if moment is None else rfc3339(moment) for name, moment in times.items()},
-        "limits": KeyLimits(**{name: getattr(key, name) for name in Limits.model_fields}),
+        "limits": KeyLimits(**{name: getattr(key, name) for name in NewKeyLimits.model_fields}),
     }
 
 

@@ -8,7 +8,8 @@ from quart import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from streamapi.access.tickets import TTL, Ticket, make, name_of
+from streamapi.access.keys import digest
+from streamapi.access.tickets import TTL, Ticket, make
 from streamapi.api.body import read_object
 from streamapi.api.context import caller, services
 from streamapi.api.description import KEYS, Description, Reply
@@ -58,7 +59,7 @@ async def create() -> Response:
         caller().check(task)
     shown = make()
     ticket = Ticket(g.get("key_digest", ""), wanted.path, request.headers.get("Origin"))
-    await services().tickets.put(name_of(shown), ticket, TTL)
+    await services().tickets.put(digest(shown), ticket, TTL)
     body = encode(MadeTicket(ticket=shown, path=wanted.path, expires_in=TTL))
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(body, status=201, headers=headers)
