@@ -277,7 +277,7 @@ def test_every_error_explains_itself() -> None:
         assert kind.title, f"{name} needs a title"
         assert 400 <= kind.status < 600, f"{name} needs a status"
         assert len(kind.__doc__ or "") > 30, f"{name} needs a docstring: it is the error's page"
-        assert name in (errors.__doc__ or ""), f"{name} is not in the tree atop errors.py"
+        assert name in (errors.__doc__ or ""), f"{name} is not in the tree atop errors/__init__.py"
         waits = kind.default_retry_after is not None
         assert waits or kind.status not in (429, 503), f"{name} needs a default_retry_after"
         assert kind.retryable or not waits, f"{name} says when to try again, and not to"
