@@ -16,7 +16,9 @@ from typing import Any
 from streamapi import cli, errors
 from streamapi.app import create_app
 from streamapi.emulator import FAULTS
+from streamapi.generation.ended import Ended
 from streamapi.generation.event import Cancelled
+from streamapi.generation.generation import Generation
 from streamapi.providers.catalogue import CARDS
 from streamapi.settings import Settings, environment_name
 from streamapi.telemetry.metrics import Metrics
@@ -179,7 +181,8 @@ def metrics() -> str:
     """Every metric of our own."""
     measured = Metrics()
     measured.read(lambda: 0, lambda: True)
-    measured.ended("text", Cancelled("caller"))
+    generation = Generation(id="gen_1", log="log_1", owner="", task="text", model="m", created=0.0)
+    measured.ended(Ended.of(generation, Cancelled("caller")))
     measured.syntax_checked("python", "valid")
     rows = []
     for family in measured.registry.collect():

@@ -130,7 +130,7 @@ def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generation
         key_ttl=settings.keys_remembered,
         cache_ttl=settings.cache_ttl,
         turns=Admission(turns),
-        ended=metrics.ended,
+        observers=[metrics.ended],
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from streamapi.access.limit_key import limit_key
 from streamapi.access.limits import Decision, Limit, Limits, Slots, Want, refundable
 from streamapi.errors import QuotaExceeded, RateLimited, StreamapiError, TooManyStreams
-from streamapi.generation.event import Ending, Failed
+from streamapi.generation.ended import Ended
 from streamapi.generation.model import Prompt
 from streamapi.generation.request import Caller, GenerationRequest
 from streamapi.settings import Settings
@@ -71,10 +71,10 @@ class AnswerCharge:
             raise _refusal(*max(refused, key=lambda state: state[2].retry_after))
         self._decisions = decisions
 
-    def settle(self, ending: Ending) -> None:
+    def settle(self, ended: Ended) -> None:
         """Release the stream, and replace the estimate by what the answer did cost."""
         self._release_stream()
-        used = cost(ending, self._prompt)
+        used = cost(ended, self._prompt)
         elapsed = time.monotonic() - self._reserved_at
         for want, decision in zip(self._wants, self._decisions, strict=False):
             if isinstance(want.limit, Limit):
@@ -94,11 +94,11 @@ def prompt_tokens(prompt: Prompt) -> int:
     return sum(len(text.encode("utf-8", "replace")) for text in texts) // 4 + 1
 
 
-def cost(ending: Ending, prompt: int) -> int:
+def cost(ended: Ended, prompt: int) -> int:
     """The tokens that an answer cost: the usage that the model reported, however the answer ended.
     Without a usage it costs its estimated `prompt`, or nothing if no model accepted the prompt."""
-    reported = ending.usage.input_tokens + ending.usage.output_tokens
-    if reported or (isinstance(ending, Failed) and ending.problem.code in NO_MODEL_ANSWERED):
+    reported = ended.usage.input_tokens + ended.usage.output_tokens
+    if reported or ended.outcome in NO_MODEL_ANSWERED:
         return reported
     return prompt
 

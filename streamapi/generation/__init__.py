@@ -18,6 +18,7 @@
     attempt.py          one request to one model
     admission.py        a bound on calls to a model, shared fairly between keys
     charge.py           what a new log costs, reserved at its start and settled at its ending
+    ended.py            the record of a log that has ended, and its observers
     timers.py           deadlines that move at every token, and cost nothing for it
     replay_pacer.py     replays share the event loop
     sharing.py          cache, single-flight and idempotency keys: one claim

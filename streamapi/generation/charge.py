@@ -1,30 +1,32 @@
-"""What a new log costs its caller: paid before a model is asked, settled at the ending.
+"""What a new log costs its caller: reserved before a model is asked, settled at the ending.
 
-Only a new log pays. Whether there is one is known when its claims are won, so it is paid behind
+Only a new log is charged. The claims decide whether a request needs one, so the charge comes after
 them: a cache hit, a join and a repeated key cost nothing, even to a caller who has nothing left.
-Who joined a log in the moment in which it was refused gets the same refusal, as its ending.
+A caller who joins a log in the moment of its refusal gets the same refusal, as its ending.
 """
 
 from typing import Protocol
 
-from streamapi.generation.event import Ending
+from streamapi.generation.ended import Ended
 
 
 class Charge(Protocol):
-    """What one ask costs."""
+    """What one request costs."""
 
     async def reserve(self) -> None:
         """Take what the answer is estimated to cost, or raise why not, having taken nothing."""
 
-    def settle(self, ending: Ending) -> None:
-        """The log that was paid for ends so. Called once, whatever the ending."""
+    def settle(self, ended: Ended) -> None:
+        """Replace the estimate by what was used. This is called once for each charge that was
+        reserved, when its producer is through: also when another process ended the log, because
+        the model has been used all the same."""
 
 
 class _Free:
     async def reserve(self) -> None:
         pass
 
-    def settle(self, ending: Ending) -> None:
+    def settle(self, ended: Ended) -> None:
         pass
 
 

@@ -16,13 +16,15 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One caller's hold on a log: what the caller got for one request.
 
     `model` is the one asked for; `created` is in seconds since 1970; `owner` is who asked, and
-    nobody else sees it; `digest` stands for the request that began it. For `promise` seconds from
+    nobody else sees it; `key` is the id of the key that was shown, if any; `digest` stands for the
+    request that began it. For `promise` seconds from
     its beginning an idempotency key stands for it, and it must not be forgotten (0: none does).
     """
 
     id: str
     log: str
     owner: str
+    key: str | None = None
     task: str
     model: str
     created: float

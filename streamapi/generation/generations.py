@@ -8,10 +8,10 @@ writer writing.
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from streamapi.errors import (
@@ -26,7 +26,8 @@ from streamapi.errors import (
 from streamapi.generation.admission import Admission
 from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.charge import FREE, Charge
-from streamapi.generation.event import Ending, Event, Failed
+from streamapi.generation.ended import Ended, Observer, notify
+from streamapi.generation.event import Event, Failed, Timings
 from streamapi.generation.generation import Generation
 from streamapi.generation.health import Circuits
 from streamapi.generation.log import Conflict, Eager, Entry, LogGone, Logs, Tail
@@ -40,17 +41,16 @@ PILE = 64
 
 
 class Running(NamedTuple):
-    """A log that is written here, and the key that began it."""
+    """A log that is written here."""
 
     producer: Producer
     generation: Generation
-    key: str | None
 
 
 class Generations:
     """All generations of this process. `grace` is how many seconds a generation without a
     reader waits for one to come back; `key_ttl` how many an idempotency key is remembered, and
-    `cache_ttl` an answer."""
+    `cache_ttl` an answer. `observers` get the record of each log that ends by this process."""
 
     def __init__(
         self,
@@ -60,13 +60,14 @@ class Generations:
         key_ttl: float = 3600.0,
         cache_ttl: float = 3600.0,
         turns: Admission | None = None,
-        ended: Callable[[str, Ending], None] = lambda task, ending: None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._logs = logs
         self._retry_policy = retry_policy
         self._turns = turns or Admission()
         self.circuits = Circuits()
-        self._ended = ended
+        self._observers = observers
+        logs.on_lost(self._lost)
         self._grace = grace
         self._sharing = Sharing(logs, key_ttl, cache_ttl)
         self._key_ttl = key_ttl
@@ -86,14 +87,15 @@ class Generations:
     @property
     def keys(self) -> set[str]:
         """The keys that began what is being written here."""
-        return {running.key for running in self._producing.values() if running.key is not None}
+        keys = {running.generation.key for running in self._producing.values()}
+        return {key for key in keys if key is not None}
 
     async def start(
         self, caller: Caller, ask: GenerationRequest, charge: Charge = FREE
     ) -> Generation:
         """Begin what is asked for, or join what was asked for before (see `Sharing`).
 
-        Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the toll raises."""
+        Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the charge raises."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
         mine = _generation(caller, ask, self._key_ttl)
@@ -111,7 +113,7 @@ class Generations:
             if own.opened and earlier.id != mine.id:
                 await self._logs.forget(mine)
             return earlier
-        producer = self._produce(caller, ask, mine, charge)
+        producer = self._produce(ask, mine, charge)
         try:
             await own.hold()  # the model is asked while others are told
         except BaseException:
@@ -119,21 +121,21 @@ class Generations:
             raise
         return mine
 
-    def _produce(
-        self, caller: Caller, ask: GenerationRequest, mine: Generation, charge: Charge
-    ) -> Producer:
-        ended = partial(self._settle, charge, ask.task)
+    def _produce(self, ask: GenerationRequest, mine: Generation, charge: Charge) -> Producer:
         producer = Producer(
-            self._logs, mine.log, ask, self._retry_policy, self._turns, self.circuits, ended
+            self._logs,
+            mine,
+            ask,
+            self._retry_policy,
+            self._turns,
+            self.circuits,
+            charge,
+            self._observers,
         )
         task = producer.start()
-        self._producing[task] = Running(producer, mine, caller.key)
+        self._producing[task] = Running(producer, mine)
         task.add_done_callback(self._producing.pop)
         return producer
-
-    def _settle(self, charge: Charge, task: str, ending: Ending) -> None:
-        charge.settle(ending)
-        self._ended(task, ending)
 
     async def _give_up(
         self, mine: Generation, ask: GenerationRequest, error: BaseException
@@ -144,9 +146,15 @@ class Generations:
         problem = (error if isinstance(error, StreamapiError) else lost).problem()
         with suppress(StoreUnavailable, Conflict):
             await self._logs.append(mine.log, 2, [Failed(problem)])
+            notify(self._observers, Ended.of(mine, Failed(problem), _age(mine)))
         if ask.idempotency_key is None or isinstance(error, IdempotencyKeyReused):
             with suppress(StoreUnavailable):
                 await self._logs.forget(mine)
+
+    def _lost(self, generation: Generation) -> None:
+        """This process has ended a log in place of its writer."""
+        ending = Failed(ProducerLost("The process that wrote this answer is gone.").problem())
+        notify(self._observers, Ended.of(generation, ending, _age(generation)))
 
     async def _asked_before(
         self, ask: GenerationRequest, mine: Generation, begin: Begin
@@ -263,8 +271,8 @@ class Generations:
 
     async def dismiss(self, key: str) -> None:
         """Let go of what this key began and is being written here: it may ask no more."""
-        for _, generation, began in list(self._producing.values()):
-            if began == key:
+        for _, generation in list(self._producing.values()):
+            if generation.key == key:
                 with suppress(StoreUnavailable):
                     await self._logs.release(generation, "revoked")
 
@@ -301,6 +309,7 @@ def _generation(caller: Caller, ask: GenerationRequest, key_ttl: float) -> Gener
         id=f"gen_{token}",
         log=f"log_{token}",
         owner=caller.owner,
+        key=caller.key,
         task=ask.task,
         model=ask.model,
         created=time.time(),
@@ -309,6 +318,10 @@ def _generation(caller: Caller, ask: GenerationRequest, key_ttl: float) -> Gener
         digest=ask.digest,
         promise=0.0 if ask.idempotency_key is None else key_ttl,
     )
+
+
+def _age(generation: Generation) -> Timings:
+    return Timings(total_ms=max(0, round((time.time() - generation.created) * 1000)))
 
 
 def _expired() -> GenerationExpired:

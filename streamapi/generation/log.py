@@ -140,3 +140,7 @@ class Logs(Protocol):
 
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
         """The writer of `log` is here; `stop` ends it."""
+
+    def on_lost(self, report: Callable[[Generation], None]) -> None:
+        """Call `report` when this process has ended a log whose writer is gone, with the
+        generation that began the log."""

@@ -237,14 +237,20 @@ class MemoryLogs:
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
         self._kept(log).stop = stop
 
+    def on_lost(self, report: Callable[[Generation], None]) -> None:
+        pass  # the writer of a log in memory is in this process
+
     def get(self, log: str) -> StoredLog | None:
         """The log itself, for a backend that serves its logs from memory."""
         return self._logs.get(log)
 
     def holders(self, log: str) -> list[Generation]:
-        """The generations that hold a log, as far as they are remembered here."""
+        """The generations that hold a log, as far as they are remembered here; the one that began
+        it comes first."""
         kept = self._logs.get(log)
-        found = (self._generations.get(generation) for generation in (kept.holds if kept else ()))
+        if kept is None:
+            return []
+        found = (self._generations.get(it) for it in kept.generations if it in kept.holds)
         return [held.generation for held in found if held is not None]
 
     def drop(self, log: str) -> None:

@@ -43,11 +43,13 @@ Write = Callable[[Sequence[Event]], Awaitable[None]]
 
 class ModelCalls:
     """The way of one request to its first content. `began` is when the generation did; `write`
-    puts `wait` events into the log. `attempt` is the latest one, also when it failed, and
-    `queued` how many seconds were spent in queues."""
+    puts `wait` events into the log. `attempt` is the latest one, also when it failed;
+    `attempts` counts the requests to models, `fallbacks` how often the next model was asked, and
+    `queued` the seconds spent in queues."""
 
     __slots__ = (
-        "_ask", "_began", "_circuits", "_retry_policy", "_turns", "_write", "attempt", "queued",
+        "_ask", "_began", "_circuits", "_retry_policy", "_turns", "_write", "attempt", "attempts",
+        "fallbacks", "queued",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +69,8 @@ class ModelCalls:
         self._write = write
         self.attempt: Attempt | None = None
         self.queued = 0.0
+        self.attempts = 0
+        self.fallbacks = 0
 
     async def open(self) -> Attempt:
         """The attempt that came to its first content, of whichever model did."""
@@ -99,6 +103,7 @@ class ModelCalls:
         trial = circuit.begin(now)
         try:
             if instead:
+                self.fallbacks += 1
                 await self._write([Wait("fallback", 1, 0.0, model.name)])
             attempt = await self._try(model, terms(self._retry_policy, now, end, others))
         except BaseException as error:
@@ -156,6 +161,7 @@ class ModelCalls:
         attempt = self.attempt = Attempt(model, ask.prompt, ask.parser(), most, number)
         try:
             await self._take_turn(attempt, terms.queue_until)
+            self.attempts += 1
             await self._come_to_content(attempt, terms.until)
         except BaseException as error:
             await attempt.aclose()

@@ -11,7 +11,7 @@ another attempt. Cancelling it there is what closes the upstream connection at o
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from streamapi.errors import (
@@ -28,7 +28,10 @@ from streamapi.errors import (
 from streamapi.generation.admission import Admission
 from streamapi.generation.attempt import Attempt
 from streamapi.generation.chain import RetryPolicy
+from streamapi.generation.charge import FREE, Charge
+from streamapi.generation.ended import Ended, Observer, notify
 from streamapi.generation.event import Done, Ending, Event, Failed, Timings, Usage, let_go
+from streamapi.generation.generation import Generation
 from streamapi.generation.health import Circuits
 from streamapi.generation.log import Conflict, Logs, Stopped
 from streamapi.generation.model import Chunk
@@ -46,21 +49,26 @@ OVERDUE = "The whole answer took longer than one may take."
 
 
 class Producer:
-    """Writes the log `name`, which has its `start` already, by asking the models in order.
-    `ending` is told how it ends, before any reader."""
+    """Writes the log of `generation`, which has its `start` already, by asking the models in order.
+    The `charge` is settled before any reader sees the ending; the `observers` get the record once
+    the ending is in the log."""
 
     __slots__ = (
         "_ask",
         "_attempt",
+        "_attempts",
         "_began",
+        "_charge",
         "_circuits",
         "_closing",
         "_created",
-        "_ending",
+        "_fallbacks",
         "_first_content",
+        "_generation",
         "_log",
         "_logs",
         "_next",
+        "_observers",
         "_queued",
         "_retry_policy",
         "_stopped",
@@ -71,21 +79,26 @@ class Producer:
     def __init__(
         self,
         logs: Logs,
-        name: str,
+        generation: Generation,
         ask: GenerationRequest,
         retry_policy: RetryPolicy,
         turns: Admission,
         circuits: Circuits,
-        ending: Callable[[Ending], None] = lambda ending: None,
+        charge: Charge = FREE,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._logs = logs
         self._turns = turns
         self._circuits = circuits
         self._queued = 0.0
-        self._log = name
+        self._attempts = 0
+        self._fallbacks = 0
+        self._generation = generation
+        self._log = generation.log
         self._ask: GenerationRequest | None = ask
         self._retry_policy = retry_policy
-        self._ending = ending
+        self._charge = charge
+        self._observers = observers
         self._next = 2
         self._attempt: Attempt | None = None
         self._began = time.monotonic()
@@ -124,14 +137,25 @@ class Producer:
             logger.exception("producing %s failed", self._log)
             ending = Failed(Internal("The server's log has the reason.").problem(), self._usage())
         self._closing = True
-        try:
-            self._ending(ending)
-        except Exception:  # no bug in it costs the log its ending
-            logger.exception("the ending of %s was not taken", self._log)
+        ended = self._record(ending)
+        notify((self._charge.settle,), ended)
         try:
             await self._write([*self._held_back(), ending])
         except Conflict:
-            logger.warning("%s has its ending from someone else", self._log)
+            logger.warning("%s has its ending from another process", self._log)
+        else:
+            notify(self._observers, ended)
+
+    def _record(self, ending: Ending) -> Ended:
+        served = None if self._first_content is None else self._attempt
+        return Ended.of(
+            self._generation,
+            ending,
+            self._timings(),
+            None if served is None else served.served.model,
+            self._attempts,
+            self._fallbacks,
+        )
 
     def _held_back(self) -> list[Event]:
         """What the parser still holds, once content has come. No bug in it costs the ending."""
@@ -164,6 +188,7 @@ class Producer:
             return await asking.open()
         finally:
             self._attempt, self._queued = asking.attempt, asking.queued
+            self._attempts, self._fallbacks = asking.attempts, asking.fallbacks
 
     async def _finish(self, attempt: Attempt) -> Done:
         """Everything behind the gate."""

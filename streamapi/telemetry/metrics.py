@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, ProcessCollector, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streamapi.generation.event import Ending, Failed
+from streamapi.generation.ended import Ended
 from streamapi.telemetry import logs
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,19 +48,19 @@ class Metrics:
         share can be reached."""
         self.registry.register(_Gauges(running, store_up))
 
-    def ended(self, task: str, ending: Ending) -> None:
-        """A log has ended."""
-        how = ending.problem.code if isinstance(ending, Failed) else ending.type
-        counters = self._counters.get((task, how))
+    def ended(self, ended: Ended) -> None:
+        """Count a log that has ended: the `Observer` of the metrics."""
+        task, outcome = ended.generation.task, ended.outcome
+        counters = self._counters.get((task, outcome))
         if counters is None:
-            counters = self._counters[task, how] = (
-                self._generations.labels(task, how),
+            counters = self._counters[task, outcome] = (
+                self._generations.labels(task, outcome),
                 self._tokens.labels(task, "input"),
                 self._tokens.labels(task, "output"),
             )
         counters[0].inc()
-        counters[1].inc(ending.usage.input_tokens)
-        counters[2].inc(ending.usage.output_tokens)
+        counters[1].inc(ended.usage.input_tokens)
+        counters[2].inc(ended.usage.output_tokens)
 
     def syntax_checked(self, language: str, outcome: str) -> None:
         """The syntax of a piece of code was checked, or could not be."""

@@ -15,7 +15,9 @@ from streamapi.errors import (
     UpstreamInterrupted,
     UpstreamUnavailable,
 )
+from streamapi.generation.ended import Ended
 from streamapi.generation.event import Cancelled, Ending, Failed, Usage
+from streamapi.generation.generation import Generation
 from streamapi.generation.model import Message, Prompt
 from streamapi.generation.request import Allowance, Caller, GenerationRequest
 from streamapi.settings import Settings
@@ -35,6 +37,11 @@ def failed(error: StreamapiError, usage: Usage | None = None) -> Failed:
     return Failed(error.problem(), usage or Usage())
 
 
+def ended(ending: Ending) -> Ended:
+    generation = Generation(id="gen_1", log="log_1", owner="o", task="text", model="m", created=0.0)
+    return Ended.of(generation, ending)
+
+
 @pytest.mark.parametrize(
     ("ending", "expected"),
     [
@@ -49,7 +56,7 @@ def failed(error: StreamapiError, usage: Usage | None = None) -> Failed:
 )
 def test_an_ending_costs_the_reported_usage(ending: Ending, expected: int) -> None:
     """Without a usage it costs the prompt, or nothing if no model accepted the prompt."""
-    assert cost(ending, prompt=7) == expected
+    assert cost(ended(ending), prompt=7) == expected
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("", 1), ("a" * 400, 101), ("水" * 400, 301)])
@@ -77,7 +84,7 @@ async def test_a_key_has_its_own_limits(allowance: Allowance, error: type[Except
         await charges[1].reserve()
     other = Caller(key="other", address="192.0.2.1")
     await AnswerCharge(limits, settings, other, ask(400)).reserve()
-    charges[0].settle(failed(UpstreamUnavailable("away")))
+    charges[0].settle(ended(failed(UpstreamUnavailable("away"))))
     await charges[1].reserve()
 
 
@@ -87,7 +94,7 @@ async def test_without_limits_nothing_is_counted() -> None:
     limits = MemoryLimits(Clock())
     charge = AnswerCharge(limits, settings, Caller(), ask(None))
     await charge.reserve()
-    charge.settle(Cancelled("caller", REPORTED))
+    charge.settle(ended(Cancelled("caller", REPORTED)))
     assert not limits._arrivals
     assert not charge.states
 
@@ -97,6 +104,6 @@ async def test_more_than_the_estimate_is_taken_as_well() -> None:
     limits, caller = MemoryLimits(Clock()), Caller(key="k", allowance=Allowance(None, 100, 0, 0))
     charge = AnswerCharge(limits, Settings(), caller, ask(10))
     await charge.reserve()
-    charge.settle(Cancelled("caller", Usage(50, 100)))
+    charge.settle(ended(Cancelled("caller", Usage(50, 100))))
     [state] = await limits.take(Want("tokens/key/k", Limit(100, 60.0)))
     assert state.retry_after == pytest.approx((150 + 1 - 100) * 0.6)

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from streamapi.generation.admission import Admission
 from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.event import ENDINGS, Done, Event, Start, Usage
+from streamapi.generation.generation import Generation
 from streamapi.generation.health import Circuits
 from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
@@ -21,6 +22,9 @@ PROMPT = Prompt(())
 QUICK = RetryPolicy(attempts=3, backoff=0.002, attempt=0.3, first_content=2.0, idle=0.3, total=5.0)
 END = Chunk(finish="stop", usage=Usage(3, 7, 1), model="scripted-001")
 LOG = "log_produced"
+GENERATION = Generation(
+    id="gen_produced", log=LOG, owner="anonymous", task="text", model="m", created=0.0
+)
 
 
 class Pause:
@@ -102,7 +106,7 @@ class Produced:
     async def begin(self) -> "Produced":
         await self.logs.append(LOG, 1, [Start("text", 0.0)])
         self.producer = Producer(
-            self.logs, LOG, self._ask, self._retry_policy, self.turns, self.circuits
+            self.logs, GENERATION, self._ask, self._retry_policy, self.turns, self.circuits
         )
         self.task = self.producer.start()
         return self

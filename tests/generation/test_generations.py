@@ -34,9 +34,9 @@ def generations(bounds: LogBounds | None = None, grace: float = GRACE) -> Genera
     return Generations(MemoryLogs(bounds), QUICK, grace)
 
 
-def ask(model: Scripted, **more: Any) -> GenerationRequest:
+def ask(*models: Scripted, **more: Any) -> GenerationRequest:
     return GenerationRequest(
-        task="text", model="m", models=[model], prompt=Prompt(()), parser=TextParser, **more
+        task="text", model="m", models=models, prompt=Prompt(()), parser=TextParser, **more
     )
 
 

@@ -13,7 +13,8 @@ from streamapi.access.limits import MemoryLimits
 from streamapi.access.redis_limits import RedisLimits
 from streamapi.generation.admission import Admission, AdmissionBounds
 from streamapi.generation.chain import RetryPolicy
-from streamapi.generation.event import Ending, Event
+from streamapi.generation.ended import Ended
+from streamapi.generation.event import Event
 from streamapi.generation.generations import Generations
 from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis.logs import RedisLogs
@@ -68,10 +69,10 @@ class House:
     def __init__(self, logs: MemoryLogs | RedisLogs, limits: MemoryLimits | RedisLimits) -> None:
         self._limits = limits
         self._turns = Admission(AdmissionBounds(calls=2, queue=10, queue_per_key=5))
-        self._endings: list[Ending] = []
+        self._endings: list[Ended] = []
         self._logs = logs
         self._held = Generations(
-            logs, LONG, grace=0.0, turns=self._turns, ended=lambda _, it: self._endings.append(it)
+            logs, LONG, grace=0.0, turns=self._turns, observers=[self._endings.append]
         )
 
     async def ask(self, ask: GenerationRequest, seen: list[Event]) -> None:

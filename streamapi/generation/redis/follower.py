@@ -18,8 +18,9 @@ from streamapi.errors import StoreUnavailable
 from streamapi.generation.event import let_go
 from streamapi.generation.log import LOST_AT, Entry, LogGone
 from streamapi.generation.memory_log import MemoryLogs
-from streamapi.generation.redis.scripts import LOOK, LOST, PAGE, WAKE
-from streamapi.generation.redis.wire import FORMAT, Lives, loss, lost, newer, unpack, why_of
+from streamapi.generation.redis.orphans import Orphans
+from streamapi.generation.redis.scripts import LOOK, PAGE, WAKE
+from streamapi.generation.redis.wire import FORMAT, Lives, lost, newer, unpack, why_of
 from streamapi.redis_connection import PATIENCE, RETRY, RedisConnection, connect, within
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Follower:
         self,
         connection: RedisConnection,
         local: MemoryLogs,
+        orphans: Orphans,
         lives: Lives,
         prefix: str,
         process: str,
@@ -60,6 +62,7 @@ class Follower:
     ) -> None:
         self._connection = connection
         self._local = local
+        self._orphans = orphans
         self._lives = lives
         self._streams = f"{prefix}log:".encode()
         self._inbox = f"{prefix}inbox:{process}".encode()
@@ -73,8 +76,8 @@ class Follower:
         [found] = await self._connection.call(LOOK, generation, log)
         if len(found) > 1 and found[5] > FORMAT:
             raise newer()
-        if len(found) > 1 and self._orphan(found):
-            await self._connection.call(LOST, *loss(log, self._lives))
+        if len(found) > 1 and self._orphans.among(found):
+            self._orphans.end(log)
             [found] = await self._connection.call(LOOK, generation, log)
         if len(found) == 1:
             kept = self._local.get(log)
@@ -159,6 +162,7 @@ class Follower:
 
     def check(self) -> None:
         """Ask how the followed logs are: a writer that died says nothing."""
+        self._orphans.retry()
         copies = [copy for copy in self._copies.values() if self._comes(copy)]
         for n in range(0, len(copies), PAGES):
             some = copies[n : n + PAGES]
@@ -176,7 +180,7 @@ class Follower:
                 continue
             if len(found) == 1:
                 copy.missing = copy.missing or now
-                if self._sure() and now - copy.missing >= self._lives.lease / 1000:
+                if self._orphans.certain and now - copy.missing >= self._lives.lease / 1000:
                     self._local.lose(copy.log, lost())
                 continue
             copy.missing = None
@@ -185,16 +189,8 @@ class Follower:
                     copy.cursor = b"0-0"
                     self._connection.post(WAKE, ())
                 copy.behind = len(kept.entries)
-            if self._orphan(found):
-                self._connection.post(LOST, loss(copy.log, self._lives))
-
-    def _orphan(self, found: Sequence[Any]) -> bool:
-        return not found[1] and not found[3] and self._sure()
-
-    def _sure(self) -> bool:
-        """Whether a lease that is not there has expired. When Redis was away nobody could renew
-        one: all get the time to."""
-        return time.monotonic() - self._connection.healthy_since >= self._lives.lease / 1000
+            if self._orphans.among(found):
+                self._orphans.end(copy.log)
 
     def _comes(self, copy: FollowedLog) -> bool:
         """Whether more of it will come, and the past is here."""

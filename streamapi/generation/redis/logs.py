@@ -27,6 +27,7 @@ from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.generation.redis import scripts
 from streamapi.generation.redis.follower import Follower
 from streamapi.generation.redis.mirror import Mirror, WrittenLog
+from streamapi.generation.redis.orphans import Orphans
 from streamapi.generation.redis.wire import Lives, unpack_generation, why_of
 from streamapi.generation.stored_log import StoredLog, entries_of
 from streamapi.redis_connection import PATIENCE, RedisConnection
@@ -66,9 +67,11 @@ class RedisLogs:
         self._connection.probe = scripts.RENEW, (lives.lease, lives.running, lives.generation)
         self._lives = lives
         self._mirror = Mirror(self._connection, self._local, lives, self.process)
+        self._orphans = Orphans(self._connection, lives)
         self._follower = Follower(
-            self._connection, self._local, lives, prefix, self.process, tick / 2, self._told
-        )
+            self._connection, self._local, self._orphans, lives, prefix, self.process, tick / 2,
+            self._told,
+        )  # fmt: skip
         self._forgets: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -290,6 +293,9 @@ class RedisLogs:
 
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
         self._local.watch(log, stop)
+
+    def on_lost(self, report: Callable[[Generation], None]) -> None:
+        self._orphans.report = report
 
     async def _told(self, kind: str, log: str, generation: str, data: bytes) -> None:
         """What another process asks of a log that is written here."""

@@ -4,7 +4,7 @@
                             events; or the ending of a lost log, with the tail before it (`t`);
                             or the mark of a generation that let go (`g`, `n`, `w`)
     {prefix}meta:{log}      hash: tail, writer, ended (by which process), last, stop, format,
-                            left:{gen}
+                            began (the generation that did), left:{gen}
     {prefix}holds:{log}     set: the generations that hold it
     {prefix}gen:{id}        hash: the generation's log, and the generation
     {prefix}claim:{name}    string: the generation that the name points at
@@ -42,6 +42,14 @@ local function expire(log, ms, gen_ms)
   for _, gen in ipairs(call('SMEMBERS', key('holds', log))) do
     call('PEXPIRE', key('gen', gen), gen_ms)
   end
+end
+local function began(log)
+  local gen = call('HGET', key('meta', log), 'began')
+  local is = gen and call('HGET', key('gen', gen), 'is')
+  for _, other in ipairs(is and {} or call('SMEMBERS', key('holds', log))) do
+    is = is or call('HGET', key('gen', other), 'is')
+  end
+  return is or ''
 end
 local function drop(log)
   return call('DEL', key('log', log), key('meta', log), key('holds', log))
@@ -90,16 +98,18 @@ return {1, tail}
 LOST = _script("""
 -- Law 3: a log without an ending whose writer has no lease any more gets one, once; and a writer
 -- that knows of that ending gives it back to a Redis that has lost it. `t` is what comes before.
--- log, event, type, position, time to live, that of its generations -> whether it was done here
+-- log, event, type, position, time to live, that of its generations
+-- -> {1 ended by this call | 2 ended by this process before | 0, the generation that began it}
 local log = ARGV[3]
 local meta = key('meta', log)
 local m = call('HMGET', meta, 'tail', 'ended', 'writer')
-if not m[1] or m[2] then return 0 end
-if m[3] ~= me and call('EXISTS', key('lease', m[3])) == 1 then return 0 end
+if m[2] == me then return {2, began(log)} end
+if not m[1] or m[2] then return {0, ''} end
+if m[3] ~= me and call('EXISTS', key('lease', m[3])) == 1 then return {0, ''} end
 call('XADD', key('log', log), '*', 'n', ARGV[6], 't', m[1], 'e', ARGV[4])
 call('HSET', meta, 'tail', ARGV[6], 'ended', me, 'last', ARGV[5])
 expire(log, ARGV[7], ARGV[8])
-return 1
+return {1, began(log)}
 """)
 
 LOOK = _script("""
@@ -130,6 +140,7 @@ if not m[1] then return {'gone'} end
 if m[4] and not m[2] then return {'stopping'} end
 local before = call('HGET', key('gen', gen), 'log')
 call('SADD', key('holds', log), gen)
+call('HSETNX', meta, 'began', gen)
 call('PEXPIRE', key('holds', log), math.max(call('PTTL', meta), 1))
 call('HSET', key('gen', gen), 'log', log, 'is', ARGV[5])
 call('PEXPIRE', key('gen', gen), ARGV[6])
