@@ -1,6 +1,6 @@
 // Asks for a text by each transport of the client, and prints each event as a line of JSON.
 // node --experimental-websocket --experimental-eventsource ask.mjs URL PROMPT
-import { StreamAPI } from '../../static/streamapi.js';
+import { StreamAPI } from '../../static/client/streamapi.js';
 
 const [, , baseUrl, prompt] = process.argv;
 const say = (...line) => process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -3,8 +3,8 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { ApiError, ConnectionLost, StreamAPI, backoff } from '../../static/streamapi.js';
-import { toQuery } from '../../static/doors.js';
+import { ApiError, ConnectionLost, StreamAPI, backoff } from '../../static/client/streamapi.js';
+import { toQuery } from '../../static/client/transports.js';
 
 const LOG = [
   ['start', { generation: 'gen_a', task: 'text', model: 'm', created: '' }],

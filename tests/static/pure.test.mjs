@@ -2,9 +2,9 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { formOf, fromControl, mainField, tasksOf, toControl } from '../../static/schema.js';
-import { Blocks, inline } from '../../static/markdown.js';
-import { curl } from '../../static/curl.js';
+import { formOf, fromControl, mainField, tasksOf, toControl } from '../../static/page/schema.js';
+import { Blocks, inline } from '../../static/page/markdown.js';
+import { curl } from '../../static/page/curl.js';
 
 const nullable = (schema) => ({ anyOf: [schema, { type: 'null' }], default: null });
 const DOC = {

@@ -1,6 +1,6 @@
 // Resumes a generation behind a position by each transport of the client, and prints what came.
 // node --experimental-websocket --experimental-eventsource resume.mjs URL GENERATION AFTER
-import { StreamAPI } from '../../static/streamapi.js';
+import { StreamAPI } from '../../static/client/streamapi.js';
 
 const [, , baseUrl, generation, after] = process.argv;
 const api = new StreamAPI({ baseUrl });

@@ -1,7 +1,7 @@
 // The parser's answer may not depend on where the bytes were cut.
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { SSEParser } from '../../static/sse.js';
+import { SSEParser } from '../../static/client/sse.js';
 
 const bytes = (text) => new TextEncoder().encode(text);
 const events = (list) => list.map(({ type, data, id }) => ({ type, data, id }));

@@ -11,7 +11,7 @@ import pytest
 from streamapi.access import keys
 from tests.conftest import Running
 
-CLIENT = Path(__file__).parent.parent.parent / "static" / "streamapi.js"
+CLIENT = Path(__file__).parent.parent.parent / "static" / "client" / "streamapi.js"
 SCRIPT = """
 import { StreamAPI } from '%s';
 const [baseUrl, good, bad] = process.argv.slice(1);

@@ -49,7 +49,7 @@ PAGE = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>The API · streamapi</title>
-<link rel="icon" href="/static/favicon.svg">
+<link rel="icon" href="/static/page/favicon.svg">
 <style>
   body { margin: 0 }
   :root {

@@ -1,6 +1,7 @@
-"""The pages: the demo at `/`, and one page per error code behind `type`.
+"""The playground at `/`, the JavaScript client, and one page for each error code.
 
-They load nothing from elsewhere, and the browser is told to hold them to that (CSP level 3).
+Pages load nothing from other origins. Their Content-Security-Policy (CSP level 3) makes the
+browser enforce that.
 """
 
 import mimetypes
@@ -19,7 +20,21 @@ from streamapi.errors import NotFound, every_error
 
 HERE = Path(__file__).parent.parent.parent
 STATIC = next(p for p in (HERE / "static", HERE.parent / "static") if p.is_dir())
-"""The front end: inside the installed package, or beside it in a checkout."""
+"""The front end: inside the installed package, or beside it in a checkout. `client/` is the public
+JavaScript client, `page/` the playground."""
+
+MOVED = {
+    "streamapi.js": "client/streamapi.js",
+    "doors.js": "client/transports.js",
+    "inbox.js": "client/queue.js",
+    "problem.js": "client/errors.js",
+    "sse.js": "client/sse.js",
+    "index.html": "page/index.html",
+    "style.css": "page/style.css",
+    "favicon.svg": "page/favicon.svg",
+}
+"""Former addresses under `/static/` that programs and bookmarks may still use. A browser resolves
+the imports of a redirected module against the new address."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -38,18 +53,20 @@ routes = Blueprint("pages", __name__)
 @rate_exempt
 @open_to_all
 async def index() -> Response:
-    """The demo page."""
-    return Response(_file("index.html"), headers={**HEADERS, "Cache-Control": "no-cache"})
+    """The playground."""
+    return Response(_file("page/index.html"), headers={**HEADERS, "Cache-Control": "no-cache"})
 
 
 @routes.get("/static/<path:name>")
 @rate_exempt
 @open_to_all
 async def static(name: str) -> Response:
-    """The front end's files. They are few and small: from memory, they leave no file open when
-    a client hangs up."""
+    """A file of the front end; 308 for a former address. Files are few and small, so they are
+    served from memory: no file stays open when a client disconnects."""
+    if name in MOVED:
+        return Response("", 308, {"Location": f"/static/{MOVED[name]}"})
     if name not in _names():
-        raise NotFound("There is no such file.")
+        raise NotFound("This file does not exist.")
     response = Response(_file(name), content_type=mimetypes.guess_type(name)[0])
     response.headers["Cache-Control"] = "no-cache"
     await response.add_etag()
@@ -66,22 +83,26 @@ async def static(name: str) -> Response:
     fails=(NotFound,),
 )
 async def error_page(code: str) -> Response:
-    """What an error code means, and what to do."""
+    """Explain an error code: what it means and what to do."""
     kind = next((kind for kind in every_error() if kind.code == code), None)
     if kind is None:
-        raise NotFound("There is no such error code.")
-    again = "Trying again can help." if kind.retryable else "Trying the same again will not help."
+        raise NotFound("This error code does not exist.")
+    retry = (
+        "You can send the same request again."
+        if kind.retryable
+        else "Sending the same request again does not help."
+    )
     body = (
         f"<h1>{escape(kind.title)}</h1>"
         f"<p><code>{code}</code> · HTTP status {kind.status}</p>"
-        f"<p>{_coded(cleandoc(kind.__doc__ or ''))}</p><p>{again}</p>"
-        '<p><a href="/docs">The API</a></p>'
+        f"<p>{_with_code(cleandoc(kind.__doc__ or ''))}</p><p>{retry}</p>"
+        '<p><a href="/docs">API documentation</a></p>'
     )
     return Response(_page(kind.title, body), headers=HEADERS)
 
 
-def _coded(text: str) -> str:
-    """The text as HTML; what stands between backticks is code."""
+def _with_code(text: str) -> str:
+    """The text as HTML, with `code` elements for what stands between backticks."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
@@ -99,7 +120,7 @@ def _page(title: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="stylesheet" href="/static/style.css"><link rel="icon" '
-        f'href="/static/favicon.svg"><title>{escape(title)} · streamapi</title>'
+        '<link rel="stylesheet" href="/static/page/style.css"><link rel="icon" '
+        f'href="/static/page/favicon.svg"><title>{escape(title)} · streamapi</title>'
         f'<main class="plain">{body}</main></html>'
     )

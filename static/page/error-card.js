@@ -1,7 +1,7 @@
 /** Errors, as a person would want them: what happened, what to do, and a way to do it. */
 
 import { coded, el } from './dom.js';
-import { ApiError } from './problem.js';
+import { ApiError } from '../client/errors.js';
 
 /** What helps, by code. Where there is nothing to add, the server's own words stand alone. */
 const ADVICE = {

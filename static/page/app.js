@@ -3,12 +3,12 @@
 import { byId, copyButton, el, nextFrame } from './dom.js';
 import { curl } from './curl.js';
 import { Form } from './form.js';
-import { Meter } from './meter.js';
-import { RawEvents, Timeline, showFacts } from './panels.js';
+import { Meter } from './metrics.js';
+import { RawEvents, Timeline, showFacts } from './run-details.js';
 import { ResultView } from './result.js';
 import { formOf, tasksOf } from './schema.js';
-import { ApiError, StreamAPI } from './streamapi.js';
-import { troubleCard } from './trouble.js';
+import { ApiError, StreamAPI } from '../client/streamapi.js';
+import { troubleCard } from './error-card.js';
 
 const DOORS = {
   json: ['JSON', (task) => `POST /v1/${task} → one answer`],

@@ -6,9 +6,9 @@
  * (refused) or `ConnectionLost`. The loop in `streamapi.js` does the rest.
  */
 
-import { Inbox, watchdog } from './inbox.js';
+import { Inbox, watchdog } from './queue.js';
 import { SSEParser } from './sse.js';
-import { ApiError, ConnectionLost } from './problem.js';
+import { ApiError, ConnectionLost } from './errors.js';
 
 const EVENTS = ['start', 'wait', 'delta', 'label', 'done', 'failed', 'cancelled'];
 /** Milliseconds between our own pings on a socket. */

@@ -1,6 +1,6 @@
 /** The same request for a terminal. Pure. */
 
-import { toQuery } from './doors.js';
+import { toQuery } from '../client/transports.js';
 
 /**
  * @param {string} origin

@@ -1,7 +1,7 @@
 /**
  * A JavaScript client for the stream API. No dependencies, no build step.
  *
- *     import { StreamAPI } from '/static/streamapi.js';
+ *     import { StreamAPI } from '/static/client/streamapi.js';
  *
  *     const api = new StreamAPI();
  *     const answer = await api.answer('text', { prompt: 'Why is the sky blue?' });
@@ -18,8 +18,8 @@
  * order, none twice, none missing, until `done`, `failed` or `cancelled`.
  */
 
-import { doors } from './doors.js';
-import { ApiError, ConnectionLost } from './problem.js';
+import { doors } from './transports.js';
+import { ApiError, ConnectionLost } from './errors.js';
 
 export { ApiError, ConnectionLost };
 export { SSEParser } from './sse.js';

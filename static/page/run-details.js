@@ -1,7 +1,7 @@
 /** What lies below the result: the timeline, the raw events, the facts at the end. */
 
 import { byId, copyButton, el, nextFrame } from './dom.js';
-import { seconds } from './meter.js';
+import { seconds } from './metrics.js';
 
 const KEPT = 500;
 
