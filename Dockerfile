@@ -26,6 +26,7 @@ RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-
 COPY pyproject.toml README.md hypercorn.toml ./
 COPY streamapi streamapi
 COPY static static
+COPY docs docs
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/streamapi/bin/pip install --no-deps dist/streamapi-*.whl \
     && /opt/streamapi/bin/pip uninstall --yes pip

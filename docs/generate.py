@@ -99,11 +99,11 @@ def every_error() -> str:
     )
     for title, base in parts:
         rows = [
-            (kind.status, f"`{kind.code}`", "yes" if kind.retryable else "no", kind.__doc__)
+            (f"`{kind.code}`", kind.status, "yes" if kind.retryable else "no", kind.__doc__)
             for kind in errors.every_error()
             if issubclass(kind, base)
         ]
-        page += [f"## {title}", table(("status", "code", "retry", "meaning"), rows)]
+        page += [f"## {title}", table(("code", "status", "retry", "meaning"), rows)]
     return "\n\n".join(page)
 
 

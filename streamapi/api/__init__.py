@@ -21,5 +21,6 @@ answer.py         what a caller sees of a generation, whatever the wire
 sse.py            a log as Server-Sent Events
 messages.py       the messages of a WebSocket
 replays.py        what is read again is charged
+markdown.py       Markdown as HTML, for the manual
 problems.py       every error as problem+json
 """

@@ -23,6 +23,8 @@ OPEN = {
     "docs",
     "health.healthz",
     "health.readyz",
+    "manual.llms",
+    "manual.page",
     "openapi",
     "openapi_3_1",
     "pages.error_page",

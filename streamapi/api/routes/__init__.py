@@ -9,6 +9,7 @@ tickets.py      one-minute tickets for browsers
 health.py       `/healthz`, `/readyz`
 metrics.py      `/metrics`
 docs.py         `/docs`, `/openapi.json`, `/asyncapi.json`
+manual.py       the manual at `/manual`, and `/llms.txt`
 pages.py        the playground at `/`, its files, and a page per error code
 
 The app serves the blueprint named `routes` of each module here, with no other edit. Each view has a
