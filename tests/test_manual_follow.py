@@ -1,4 +1,4 @@
-"""The README's `follow`, as it stands there, against connections that are cut, servers that drain,
+"""The manual's `follow`, as it stands there, against connections that are cut, servers that drain,
 and failures. Its pauses are written down instead of slept."""
 
 import asyncio
@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from tests.conftest import Running
-from tests.test_readme import blocks, command, run
+from tests.manual import BLOCKS, command, run
 
 Piece = tuple[str, dict[str, Any]]
-[BLOCK] = [block for block in blocks() if "def follow(" in block.text]
+[BLOCK] = [block for block in BLOCKS if "def follow(" in block.text]
 GENERATION = "gen_scripted"
 MOST_CONNECTIONS = 200
 """A reader that connects more often than this spins."""
@@ -42,10 +42,10 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def follow(url: str, generation: str) -> list[Piece]:
-    """Everything that the README's `follow` yields."""
+    """Everything that the manual's `follow` yields."""
     definitions = BLOCK.text.partition("ask = ")[0].replace("http://127.0.0.1:8000", url)
     names: dict[str, Any] = {}
-    exec(compile(definitions, "README.md", "exec"), names)
+    exec(compile(definitions, BLOCK.where, "exec"), names)
     return await asyncio.to_thread(lambda: list(names["follow"](generation)))
 
 
