@@ -64,7 +64,8 @@ PAGE = """\
   }
   .home a { color: inherit }
 </style>
-<nav class="home"><a href="/">← Try it on the page</a></nav>
+<nav class="home"><a href="/">← Try it on the page</a>&nbsp;·&nbsp;<a href="/manual">Manual</a>
+</nav>
 <div id="reference"></div>
 <noscript>This page needs JavaScript. <a href="/openapi.json">/openapi.json</a> and
 <a href="/asyncapi.json">/asyncapi.json</a> say the same.</noscript>

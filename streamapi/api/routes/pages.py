@@ -96,7 +96,8 @@ async def error_page(code: str) -> Response:
         f"<h1>{escape(kind.title)}</h1>"
         f"<p><code>{code}</code> · HTTP status {kind.status}</p>"
         f"<p>{_with_code(cleandoc(kind.__doc__ or ''))}</p><p>{retry}</p>"
-        '<p><a href="/docs">API documentation</a></p>'
+        '<p><a href="/manual/guide/errors">How to handle errors</a> · '
+        '<a href="/docs">API documentation</a></p>'
     )
     return Response(_page(kind.title, body), headers=HEADERS)
 
