@@ -156,9 +156,9 @@ async def by_javascript(url: str, logs: dict[str, Seen]) -> None:
     assert process.stdout is not None
     try:
         async for line in process.stdout:
-            door, kind, n, data = json.loads(line)
-            assert kind != "error", (door, data)
-            logs[f"javascript {door}"].append((kind, n, json.dumps(data)))
+            transport, kind, n, data = json.loads(line)
+            assert kind != "error", (transport, data)
+            logs[f"javascript {transport}"].append((kind, n, json.dumps(data)))
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
@@ -173,7 +173,10 @@ JAVASCRIPT = ("post", "follow", "eventsource", "websocket") if shutil.which("nod
 async def one_kill(rig: Rig, survivor: str) -> int:
     """Kill a writer under its readers, wait for their endings, and return how many they were."""
     writer, url = await rig.serve()
-    logs = {name: Seen() for name in (*READERS, *(f"javascript {door}" for door in JAVASCRIPT))}
+    logs = {
+        name: Seen()
+        for name in (*READERS, *(f"javascript {transport}" for transport in JAVASCRIPT))
+    }
     async with Address(url).open() as address, asyncio.TaskGroup() as readers:
         for name, read in READERS.items():
             readers.create_task(read(address.url, logs[name]))

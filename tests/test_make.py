@@ -87,7 +87,7 @@ def test_what_the_tests_need_is_needed_in_ci(tmp_path: Path, lacks: str) -> None
 @pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
 def test_a_skipped_test_fails_in_ci(tmp_path: Path, ci: str, code: int) -> None:
     """Even when a test file is run by itself, without `make`."""
-    chosen = "tests/static/test_keys.py::test_the_client_shows_its_key"
+    chosen = "tests/static/test_keys.py::test_the_client_sends_its_key"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", chosen],
         cwd=ROOT,

@@ -1,35 +1,36 @@
 /**
- * What can go wrong, as two classes: the server said no (`ApiError`), or nobody
- * said anything (`ConnectionLost`). Only the second is mended by resuming.
+ * The two errors of the client. `ApiError`: the server answered with an error.
+ * `ConnectionLost`: the connection broke; only then does resuming help.
  */
 
-/** A request the server refused, or a generation that failed. */
+/** The server refused a request, or a generation failed. */
 export class ApiError extends Error {
   /**
-   * @param {object} problem the `application/problem+json` object
-   * @param {number} [status]
+   * @param {object} problem the `application/problem+json` object (RFC 9457)
+   * @param {number} [status] the HTTP status
    */
   constructor(problem, status = problem.status ?? 0) {
-    super(problem.detail || problem.title || `The server answered ${status}.`);
+    super(problem.detail || problem.title || `The server answered with status ${status}.`);
     this.name = 'ApiError';
-    /** The problem object, whole. */
+    /** The complete problem object. */
     this.problem = problem;
     this.status = status;
     this.code = problem.code ?? '';
     this.title = problem.title ?? '';
     this.detail = problem.detail ?? '';
-    /** @type {{detail: string, pointer: string}[]} one per field */
+    /** @type {{detail: string, pointer: string}[]} one entry per invalid field */
     this.errors = problem.errors ?? [];
+    /** Whether the same request can succeed later. */
     this.retryable = problem.retryable ?? false;
-    /** Seconds, or null. */
+    /** The seconds to wait before a retry, or null. */
     this.retryAfter = problem.retry_after ?? null;
     this.requestId = problem.request_id ?? '';
     this.generation = problem.generation ?? '';
   }
 
   /**
-   * The error of a refused response; also of one that is no problem document,
-   * such as a proxy's HTML page.
+   * The error for a response that is not 2xx. The body may be something else than a
+   * problem document, such as the HTML page of a proxy.
    * @param {Response} response
    */
   static async from(response) {
@@ -37,7 +38,7 @@ export class ApiError extends Error {
     try {
       problem = await response.json();
     } catch {
-      // Not JSON: the status is all there is.
+      // Not JSON: only the status and the headers describe the error.
     }
     if (!problem || typeof problem !== 'object' || Array.isArray(problem)) problem = {};
     const wait = Number(response.headers.get('Retry-After') ?? NaN);
@@ -54,9 +55,9 @@ export class ApiError extends Error {
   }
 }
 
-/** The connection ended, or fell silent, before the stream's ending event. */
+/** The connection closed, or was silent for too long, before the stream's ending event. */
 export class ConnectionLost extends Error {
-  constructor(message = 'Connection lost.') {
+  constructor(message = 'The connection was lost.') {
     super(message);
     this.name = 'ConnectionLost';
   }

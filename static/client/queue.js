@@ -1,21 +1,27 @@
-/** What a connection brings, and the silence when it brings nothing. */
+/** A queue between callbacks and `for await`, and a timer for silent connections. */
 
-/** Milliseconds without a sign of life before a connection counts as dead: three missed pings. */
+/** Milliseconds without any data after which a connection counts as lost: three missed pings. */
 const SILENCE = 45_000;
 
-/** Calls `dead` after silence; looks a few times a minute instead of setting a timer per event. */
-export function watchdog(dead) {
-  let seen = Date.now();
-  const timer = setInterval(() => Date.now() - seen > SILENCE && dead(), SILENCE / 9);
-  return { touch: () => (seen = Date.now()), stop: () => clearInterval(timer) };
+/**
+ * Calls `onSilence` when no data has arrived for `SILENCE` milliseconds.
+ * One interval checks this, because a new timer for each event would cost more.
+ * @param {() => void} onSilence
+ * @returns {{touch: () => void, stop: () => void}} call `touch` for all data that arrives
+ */
+export function silenceTimer(onSilence) {
+  let lastData = Date.now();
+  const timer = setInterval(() => Date.now() - lastData > SILENCE && onSilence(), SILENCE / 9);
+  return { touch: () => (lastData = Date.now()), stop: () => clearInterval(timer) };
 }
 
-/** Callbacks in, async iteration out. Closes by itself when the signal aborts. */
-export class Inbox {
+/** Items are pushed by callbacks and read with `for await`. An aborted signal closes the queue. */
+export class AsyncQueue {
   #items = [];
   #end = null;
   #wake = () => {};
 
+  /** @param {AbortSignal} signal */
   constructor(signal) {
     if (signal.aborted) this.close(signal.reason);
     else signal.addEventListener('abort', () => this.close(signal.reason), { once: true });
@@ -26,6 +32,7 @@ export class Inbox {
     this.#wake();
   }
 
+  /** Ends the iteration after the items that are in the queue; throws `error` there if it is given. */
   close(error = null) {
     this.#end ??= { error };
     this.#wake();

@@ -1,14 +1,14 @@
 /**
- * Server-Sent Events from bytes, by the rules of the WHATWG HTML standard.
+ * A parser for Server-Sent Events, by the rules of the WHATWG HTML standard.
  *
- * Pure: no network, no clock. Bytes may be cut anywhere, inside a character or
- * between CR and LF; what comes out does not depend on where.
+ * It does no I/O. Chunks may split the bytes anywhere, even inside a character or
+ * between CR and LF; the events are the same.
  */
 
 /** @typedef {{type: string, data: string, id: string, raw: string}} Message */
 
 export class SSEParser {
-  // TextDecoder drops one leading BOM and keeps a split character for the next chunk.
+  // TextDecoder removes a leading BOM and keeps a split character for the next chunk.
   #decoder = new TextDecoder('utf-8');
   #line = '';
   #afterCR = false;
@@ -17,15 +17,15 @@ export class SSEParser {
   #idBuffer = '';
   #raw = [];
 
-  /** The id of the last dispatched event; what `Last-Event-ID` has to say. */
+  /** The id of the last event: the value for `Last-Event-ID`. */
   lastEventId = '';
 
-  /** The last `retry:` of the server, in milliseconds, or null. */
+  /** The last `retry:` value of the server, in milliseconds, or null. */
   retry = null;
 
   /**
-   * @param {(raw: string) => void} [onComment] gets each block that is no event:
-   *   comments, a lone `retry:`. For panels that show what came over the wire.
+   * @param {(raw: string) => void} [onComment] receives each block without an
+   *   event: a comment, or `retry:` alone. A view of the raw stream can show it.
    */
   constructor(onComment = () => {}) {
     this.onComment = onComment;
@@ -43,7 +43,7 @@ export class SSEParser {
       this.#afterCR = false;
       if (text[0] === '\n') at = 1;
     }
-    // Only the new text is searched: a line of a megabyte in a thousand chunks stays linear.
+    // Only the new text is searched, so a long line in many chunks takes linear time.
     const breaks = /\r\n|\r|\n/g;
     breaks.lastIndex = at;
     for (let found = breaks.exec(text); found; found = breaks.exec(text)) {

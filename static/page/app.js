@@ -1,230 +1,250 @@
-/** The demo page: the parts put together, and one run at a time. */
+/** The playground: loads the tasks of the server, and runs one request at a time. */
 
-import { byId, copyButton, el, nextFrame } from './dom.js';
-import { curl } from './curl.js';
-import { Form } from './form.js';
-import { Meter } from './metrics.js';
-import { RawEvents, Timeline, showFacts } from './run-details.js';
-import { ResultView } from './result.js';
-import { formOf, tasksOf } from './schema.js';
 import { ApiError, StreamAPI } from '../client/streamapi.js';
-import { troubleCard } from './error-card.js';
+import { curl } from './curl.js';
+import { byId, copyButton, el, nextFrame } from './dom.js';
+import { errorCard } from './error-card.js';
+import { Form } from './form.js';
+import { RunMetrics } from './metrics.js';
+import { ResultView } from './result.js';
+import { RawEvents, Timeline, showSummary } from './run-details.js';
+import { formOf, tasksOf } from './schema.js';
 
-const DOORS = {
+/** Each transport with its label and, for a task, its endpoint. 'json' is not a stream. */
+const TRANSPORTS = {
   json: ['JSON', (task) => `POST /v1/${task} → one answer`],
   post: ['SSE by POST', (task) => `POST /v1/${task}/stream → events, read with fetch`],
   eventsource: ['SSE by GET', (task) => `GET /v1/${task}/stream?… → events, read by EventSource`],
   follow: ['POST, then follow', (task) => `POST /v1/${task} → 202, then GET …/events`],
-  websocket: ['WebSocket', (task) => `WS /v1/${task}/ws → frames of JSON`],
+  websocket: ['WebSocket', (task) => `WS /v1/${task}/ws → JSON messages`],
 };
-const FAULTS = ['slow', '503', '429_delay', 'error_before_text', 'error_after_text', 'no_finish', 'reset_after_text', 'hang_after_text', 'safety', 'max_tokens', 'thoughts', 'hostile'];
+/** Faults of the emulator, and how the page names them. */
+const FAULTS = [
+  ['slow', 'Slow answer'],
+  ['503', 'Provider unavailable (503)'],
+  ['429_delay', 'Provider rate limit (429)'],
+  ['error_before_text', 'Error before the first text'],
+  ['error_after_text', 'Error after some text'],
+  ['no_finish', 'Answer cut off without an end'],
+  ['reset_after_text', 'Connection reset after some text'],
+  ['hang_after_text', 'Silence after some text'],
+  ['safety', 'Blocked by the safety filter'],
+  ['max_tokens', 'Token limit reached'],
+  ['thoughts', 'Thoughts before the answer'],
+  ['hostile', 'Answer that contains HTML and scripts'],
+];
 
 const api = new StreamAPI();
 const form = new Form(byId('fields'), byId('options'));
-const view = new ResultView(byId('result'));
-const meter = new Meter();
+const result = new ResultView(byId('result'));
+const metrics = new RunMetrics();
 const timeline = new Timeline();
-const raw = new RawEvents();
+const rawEvents = new RawEvents();
 
-let doc = {};
+let openapi = {};
 let models = [];
 let emulated = false;
+/** The current run, or null. */
 let run = null;
 
-const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`)?.value;
+const selected = (name) => document.querySelector(`input[name="${name}"]:checked`)?.value;
 
 async function load() {
-  byId('start-trouble').replaceChildren();
+  byId('load-error').replaceChildren();
   try {
-    // Together, so that the page is laid out once.
-    [doc, models] = await Promise.all([api.request('/openapi.json').then((response) => response.json()), catalogue(), banner()]);
-    if (!tasksOf(doc).length) throw new Error('The server lists no tasks.');
+    // All three before the first drawing, so that the page does not shift.
+    [openapi, models] = await Promise.all([api.request('/openapi.json').then((response) => response.json()), loadModels(), checkForEmulator()]);
+    if (!tasksOf(openapi).length) throw new Error('The server offers no tasks.');
   } catch (error) {
-    byId('start-trouble').replaceChildren(troubleCard(error, { again: load }));
+    byId('load-error').replaceChildren(errorCard(error, { retry: load }));
     return;
   }
-  radios('tasks', 'task', tasksOf(doc).map(({ name, title }) => [name, title ?? name]), choose);
-  radios('doors', 'door', Object.entries(DOORS).map(([name, [title]]) => [name, title]), route, 'post');
-  choose();
+  showRadios('tasks', 'task', tasksOf(openapi).map(({ name, title }) => [name, title ?? name]), showTask);
+  showRadios('transports', 'transport', Object.entries(TRANSPORTS).map(([name, [title]]) => [name, title]), showEndpoint, 'post');
+  showTask();
   byId('run').disabled = false;
 }
 
-function catalogue() {
+function loadModels() {
   return api.request('/v1/models').then((response) => response.json()).then(({ data }) => data.map(({ id }) => id)).catch(() => []);
 }
 
-async function banner() {
+async function checkForEmulator() {
   const state = await api.request('/readyz').then((response) => response.json()).catch(() => ({}));
   emulated = state.upstream === 'emulator';
   byId('emulator').hidden = byId('fault-row').hidden = !emulated;
 }
 
-function radios(host, name, entries, changed, first = entries[0]?.[0]) {
-  const kept = chosen(name) ?? first;
+function showRadios(host, name, entries, onChange, preset = entries[0]?.[0]) {
+  const checked = selected(name) ?? preset;
   byId(host).replaceChildren(...entries.map(([value, title]) => {
-    const input = el('input', { type: 'radio', name, value, id: `${name}-${value}`, checked: value === kept });
-    input.addEventListener('change', changed);
+    const input = el('input', { type: 'radio', name, value, id: `${name}-${value}`, checked: value === checked });
+    input.addEventListener('change', onChange);
     return el('label', { class: 'choice' }, input, el('span', { textContent: title, 'data-title': title }));
   }));
 }
 
-function choose() {
-  const task = tasksOf(doc).find(({ name }) => name === chosen('task'));
+function showTask() {
+  const task = tasksOf(openapi).find(({ name }) => name === selected('task'));
   if (!task) return;
   byId('task-description').textContent = task.description ?? '';
-  form.show(formOf(doc, task.name), models);
-  route();
+  form.show(formOf(openapi, task.name), models);
+  showEndpoint();
 }
 
-function route() {
-  byId('route').textContent = DOORS[chosen('door')][1](chosen('task'));
-  byId('drop').title = chosen('door') === 'json' ? 'A JSON answer has no stream to drop' : '';
+function showEndpoint() {
+  byId('endpoint').textContent = TRANSPORTS[selected('transport')][1](selected('task'));
+  byId('drop').title = selected('transport') === 'json' ? 'A JSON answer is not a stream and cannot resume.' : 'Closes the connection; the stream then resumes.';
   showCurl();
 }
 
 function showCurl() {
-  if (byId('curl').closest('details').open) byId('curl').textContent = curl(location.origin, chosen('task'), request(), chosen('door'), Boolean(api.key));
+  if (byId('curl-panel').open) byId('curl').textContent = curl(location.origin, selected('task'), readRequest(), selected('transport'), Boolean(api.key));
 }
 
-function request() {
+function readRequest() {
   const fault = emulated && byId('fault').value;
   if (!fault) return form.read();
-  const asked = form.read(fault === 'slow' ? ' [[pace:0.15]]' : ` [[fault:${fault}]]`);
-  // Thoughts that were not asked for are not passed on.
-  return fault === 'thoughts' ? { ...asked, include_thoughts: true } : asked;
+  const request = form.read(fault === 'slow' ? ' [[pace:0.15]]' : ` [[fault:${fault}]]`);
+  // The server removes thoughts unless the request includes them.
+  return fault === 'thoughts' ? { ...request, include_thoughts: true } : request;
 }
 
 async function start() {
   if (run || byId('run').disabled) return;
-  const asked = { task: chosen('task'), door: chosen('door'), request: request() };
-  run = { leave: new AbortController(), stream: null };
+  const task = selected('task');
+  const transport = selected('transport');
+  const request = readRequest();
+  run = { abort: new AbortController(), stream: null, hasContent: false, disconnected: false, cancelled: false, left: null };
   form.clearErrors();
-  view.clear(asked.request);
+  result.clear(request);
   timeline.clear();
-  raw.clear();
-  showFacts();
-  meter.start();
+  rawEvents.clear();
+  showSummary();
+  metrics.start();
   showCurl();
-  buttons();
-  timeline.add(0, `Asked: ${DOORS[asked.door][1](asked.task)}`);
+  updateButtons();
+  timeline.add(0, `Request sent: ${TRANSPORTS[transport][1](task)}`);
   if (matchMedia('(max-width: 899px)').matches) byId('output').scrollIntoView();
   try {
-    await (asked.door === 'json' ? answer(asked) : follow(asked));
+    await (transport === 'json' ? runJson(task, request) : runStream(task, request, transport));
   } catch (error) {
-    trouble(error);
+    handleError(error);
   } finally {
     run = null;
-    buttons();
+    updateButtons();
   }
 }
 
-async function answer({ task, request }) {
-  const body = await api.answer(task, request, { signal: run.leave.signal });
-  raw.add(JSON.stringify(body, null, 2));
-  ended({ type: 'done', data: body });
+async function runJson(task, request) {
+  const answer = await api.answer(task, request, { signal: run.abort.signal });
+  rawEvents.add(JSON.stringify(answer, null, 2));
+  handleEnding({ type: 'done', data: answer });
 }
 
-async function follow({ task, request, door }) {
-  run.stream = api.stream(task, request, { door, signal: run.leave.signal, onState: connection, onRaw: (text) => raw.add(text) });
-  for await (const event of run.stream) happened(event);
+async function runStream(task, request, transport) {
+  run.stream = api.stream(task, request, { transport, signal: run.abort.signal, onState: handleConnection, onRaw: (text) => rawEvents.add(text) });
+  for await (const event of run.stream) handleEvent(event);
 }
 
-function happened(event) {
+function handleEvent(event) {
   const { type, data } = event;
-  meter.event(event);
+  metrics.event(event);
   if (type === 'delta' || type === 'label') {
-    if (['connecting', 'open', 'reconnecting'].includes(meter.state)) {
-      if (!run.content) timeline.add(meter.elapsed, type === 'label' ? 'First label' : data.part === 'thought' ? 'First thought' : 'First token', 'good');
-      run.content = true;
-      meter.set('streaming');
+    if (['connecting', 'open', 'reconnecting'].includes(metrics.state)) {
+      if (!run.hasContent) timeline.add(metrics.elapsed, type === 'label' ? 'First label' : data.part === 'thought' ? 'First thought' : 'First token', 'good');
+      run.hasContent = true;
+      metrics.setState('streaming');
     }
-    if (type === 'delta') view.text(data.part, data.text);
-    else view.label(data.label, data.score);
+    if (type === 'delta') result.text(data.part, data.text);
+    else result.label(data.label, data.score);
   } else if (type === 'start') {
-    timeline.add(meter.elapsed, `Started ${data.generation}`);
+    timeline.add(metrics.elapsed, `Generation ${data.generation} started`);
   } else if (type === 'wait') {
-    timeline.add(meter.elapsed, waiting(data), 'lost');
+    timeline.add(metrics.elapsed, describeWait(data), 'warning');
   } else {
-    ended(event);
+    handleEnding(event);
   }
 }
 
-function waiting({ reason, attempt, delay, model }) {
-  const what = { queued: 'Queued', retry: 'The provider failed; trying again', fallback: `Falling back to ${model}` }[reason] ?? reason;
-  return `${what}${attempt ? ` (attempt ${attempt})` : ''}${delay >= 0.05 ? `, in ${Number(delay).toFixed(1)} s` : ''}`;
+function describeWait({ reason, attempt, delay, model }) {
+  const what = { queued: 'Waiting in the queue', retry: 'The provider failed. Retrying', fallback: `The provider failed. Trying the model ${model}` }[reason] ?? reason;
+  return `${what}${delay >= 0.05 ? ` in ${Number(delay).toFixed(1)} s` : ''}${attempt ? ` (attempt ${attempt})` : ''}`;
 }
 
-function ended({ type, data }) {
+function handleEnding({ type, data }) {
   if (type === 'failed') {
-    showFacts({ usage: data.usage, id: run.stream?.generation });
-    return trouble(new ApiError(data.problem));
+    showSummary({ usage: data.usage, id: run.stream?.generation });
+    return handleError(new ApiError(data.problem));
   }
-  meter.set(type);
-  meter.finish(data.usage ?? {});
+  metrics.setState(type);
+  metrics.finish(data.usage ?? {});
   if (type === 'cancelled') {
-    showFacts({ usage: data.usage, id: run.stream?.generation, finish_reason: `stopped by ${data.by}` });
-    timeline.add(meter.elapsed, `Stopped by ${data.by}`);
-    return view.flush();
+    showSummary({ usage: data.usage, id: run.stream?.generation, finish_reason: `stopped by ${data.by}` });
+    timeline.add(metrics.elapsed, `Stopped by ${data.by}`);
+    return result.flush();
   }
-  view.finish(data.result ?? {});
-  showFacts(data);
-  timeline.add(meter.elapsed, `Done: ${data.usage?.output_tokens ?? 0} tokens in ${(meter.elapsed / 1000).toFixed(1)} seconds`, 'good');
+  result.finish(data.result ?? {});
+  showSummary(data);
+  timeline.add(metrics.elapsed, `Done: ${data.usage?.output_tokens ?? 0} tokens in ${(metrics.elapsed / 1000).toFixed(1)} s`, 'good');
 }
 
-function connection({ state, after, delay, reason }) {
+function handleConnection({ state, after, delay, reason }) {
   if (state === 'reconnecting') {
-    meter.set('reconnecting');
-    meter.lost();
-    run.lost = true;
-    timeline.add(meter.elapsed, `${reason} Reconnecting${delay ? ` in ${(delay / 1000).toFixed(1)} s` : ''}…`, 'lost');
+    metrics.setState('reconnecting');
+    metrics.disconnected();
+    run.disconnected = true;
+    timeline.add(metrics.elapsed, `${reason} Reconnecting${delay ? ` in ${(delay / 1000).toFixed(1)} s` : ''}…`, 'warning');
   } else if (state === 'open') {
-    if (run.lost) {
-      timeline.add(meter.elapsed, after ? `Resumed at event ${after}` : 'Connected again', 'good');
-      meter.resumed();
+    if (run.disconnected) {
+      timeline.add(metrics.elapsed, after ? `Resumed after event ${after}` : 'Connected again', 'good');
+      metrics.reconnected();
     }
-    run.lost = false;
-    if (meter.state !== 'stopping') meter.set(run.content ? 'streaming' : 'open');
+    run.disconnected = false;
+    if (metrics.state !== 'stopping') metrics.setState(run.hasContent ? 'streaming' : 'open');
   }
 }
 
-function trouble(error) {
+function handleError(error) {
   if (error === run.left) {
-    meter.set('cancelled');
-    return timeline.add(meter.elapsed, 'Left; the server lets go by itself');
+    metrics.setState('cancelled');
+    return timeline.add(metrics.elapsed, 'This page closed the connection. The option on_disconnect decides whether the generation continues.');
   }
-  meter.set('failed');
-  if (error instanceof ApiError && error.status === 401) byId('key-row').hidden = false;
-  const homeless = error instanceof ApiError ? form.complain(error.errors) : [];
-  view.append(troubleCard(error, { homeless, keyed: Boolean(api.key), again: start }));
-  if (error instanceof ApiError && error.status === 401) byId('key').focus();
-  timeline.add(meter.elapsed, `Failed: ${error.title || error.message}`, 'bad');
+  metrics.setState('failed');
+  const unauthenticated = error instanceof ApiError && error.status === 401;
+  if (unauthenticated) byId('key-row').hidden = false;
+  const unplaced = error instanceof ApiError ? form.showErrors(error.errors) : [];
+  result.append(errorCard(error, { unplaced, keySent: Boolean(api.key), retry: start }));
+  if (unauthenticated) byId('key').focus();
+  timeline.add(metrics.elapsed, `Failed: ${error.title || error.message}`, 'bad');
   if (!(error instanceof ApiError)) console.error(error);
 }
 
+/** The first call cancels the generation; a second one, or one for a JSON request, disconnects. */
 async function stop() {
   if (!run || run.left) return;
-  meter.set('stopping');
-  if (run.stream && !run.stopped) {
-    run.stopped = true;
-    return run.stream.cancel().catch((error) => run && trouble(error));
+  metrics.setState('stopping');
+  if (run.stream && !run.cancelled) {
+    run.cancelled = true;
+    return run.stream.cancel().catch((error) => run && handleError(error));
   }
   run.left = new Error('left');
-  run.leave.abort(run.left);
+  run.abort.abort(run.left);
 }
 
-function buttons() {
+function updateButtons() {
   byId('run').disabled = Boolean(run);
   byId('stop').disabled = !run;
-  byId('drop').disabled = !run || chosen('door') === 'json';
+  byId('drop').disabled = !run || selected('transport') === 'json';
   document.documentElement.dataset.running = String(Boolean(run));
 }
 
-byId('fault').append(...FAULTS.map((name) => el('option', { value: name, textContent: name.replace(/_/g, ' ') })));
+byId('fault').append(...FAULTS.map(([value, textContent]) => el('option', { value, textContent })));
 byId('form').addEventListener('submit', (event) => (event.preventDefault(), start()));
 byId('form').addEventListener('input', () => nextFrame(showCurl));
 byId('curl-tools').append(copyButton(() => byId('curl').textContent));
-byId('curl').closest('details').addEventListener('toggle', showCurl);
-// By `click`, not `toggle`: an option that is wrong opens them too, and is then what is shown.
+byId('curl-panel').addEventListener('toggle', showCurl);
+// `toggle` would also fire when an error opens the options, and scroll away from the wrong field.
 document.querySelector('.options summary').addEventListener('click', ({ currentTarget: summary }) => nextFrame(() => summary.parentNode.open && summary.scrollIntoView()));
 byId('key').addEventListener('input', () => (api.key = byId('key').value.trim() || null));
 byId('stop').addEventListener('click', stop);
@@ -234,5 +254,5 @@ document.addEventListener('keydown', (event) => {
   if (event.key === 'Escape') stop();
 });
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('run-key').textContent = '⌘ ↵';
-showFacts();
+showSummary();
 load();

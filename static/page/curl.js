@@ -1,38 +1,39 @@
-/** The same request for a terminal. Pure. */
+/** A request of the page as a command for the terminal. No DOM, no I/O. */
 
-import { toQuery } from '../client/transports.js';
+import { toQuery } from '../client/query.js';
 
 /**
  * @param {string} origin
  * @param {string} task
  * @param {object} request
- * @param {'json'|'post'|'follow'|'eventsource'|'websocket'} door
- * @param {boolean} keyed whether the server wants a key; it is never written out
+ * @param {'json'|'post'|'follow'|'eventsource'|'websocket'} transport
+ * @param {boolean} needsKey whether the request needs a key. The command names an environment
+ *   variable, never the key itself.
  */
-export function curl(origin, task, request, door, keyed = false) {
-  const auth = keyed ? [`-H "Authorization: Bearer $STREAMAPI_KEY"`] : [];
+export function curl(origin, task, request, transport, needsKey = false) {
+  const auth = needsKey ? [`-H "Authorization: Bearer $STREAMAPI_KEY"`] : [];
   const post = (path, ...flags) => command([...flags, `${origin}${path}`, ...auth, `-H 'Content-Type: application/json'`, `-d ${quote(JSON.stringify(request))}`]);
-  switch (door) {
+  switch (transport) {
     case 'json':
       return post(`/v1/${task}`, '-sS');
     case 'post':
       return post(`/v1/${task}/stream`, '-sSN');
     case 'follow':
       return [
-        '# Ask; the answer is 202 with the address of the generation.',
+        '# Start a generation. The response is 202 and names the generation in its Location header.',
         post(`/v1/${task}`, '-sSi', `-H 'Prefer: respond-async'`),
         '',
-        '# Follow it, from any event on, as often as you like.',
+        '# Read its events after any position, as often as you like.',
         command(['-sSN', `"${origin}/v1/generations/$GENERATION/events?after=0"`, ...auth]),
       ].join('\n');
     case 'eventsource':
       return get(origin, task, request, auth);
     default:
       return [
-        '# curl speaks no WebSocket everywhere; with the Python package "websockets":',
+        '# Not every curl supports WebSocket. The Python package "websockets" does:',
         `python -m websockets ${origin.replace(/^http/, 'ws')}/v1/${task}/ws`,
         '',
-        '# then type',
+        '# Then type:',
         JSON.stringify({ type: 'start', ref: '1', request }),
       ].join('\n');
   }

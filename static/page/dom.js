@@ -1,10 +1,11 @@
-/** The little of the DOM that every module here needs. Text goes in as text, never as HTML. */
+/** Helpers for the DOM. Text is always inserted as text, never as HTML. */
 
 export const byId = (id) => document.getElementById(id);
 
 /**
+ * Creates an element.
  * @param {string} tag
- * @param {object} [props] properties; `class`, `data-*`, `aria-*`, `for` and `role` as attributes
+ * @param {object} [props] properties; `class`, `for`, `role`, `data-*` and `aria-*` become attributes
  * @param {...(Node|string|null)} children
  */
 export function el(tag, props = {}, ...children) {
@@ -18,30 +19,30 @@ export function el(tag, props = {}, ...children) {
   return node;
 }
 
-/** A message of the server as nodes: what stands between backticks is code. Nothing else is read. */
-export function coded(text) {
+/** A message of the server as nodes. Text between backticks becomes `code`; no other markup is read. */
+export function withCode(text) {
   return text.split(/`([^`\n]+)`/).map((part, index) => (index % 2 ? el('code', { textContent: part }) : part));
 }
 
-const waiting = new Set();
+const scheduled = new Set();
 
-/** Runs `work` in the next animation frame, once however often it is asked for. */
+/** Runs `work` once in the next animation frame, even if it is scheduled several times. */
 export function nextFrame(work) {
-  if (!waiting.size) requestAnimationFrame(flush);
-  waiting.add(work);
+  if (!scheduled.size) requestAnimationFrame(flush);
+  scheduled.add(work);
 }
 
 function flush() {
-  const due = [...waiting];
-  waiting.clear();
+  const due = [...scheduled];
+  scheduled.clear();
   for (const work of due) work();
 }
 
-/** A button that copies what `text()` gives, and says so. */
+/** A button that copies the result of `text()` and confirms it. */
 export function copyButton(text, label = 'Copy') {
   const button = el('button', { type: 'button', class: 'quiet copy', textContent: label });
   button.addEventListener('click', async () => {
-    button.textContent = (await copy(text())) ? 'Copied' : 'Select and copy by hand';
+    button.textContent = (await copy(text())) ? 'Copied' : 'Copy failed: select the text';
     setTimeout(() => (button.textContent = label), 1600);
   });
   return button;
@@ -52,8 +53,8 @@ async function copy(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Not a secure context, or not allowed: the older way still works there.
-    const area = el('textarea', { value: text, class: 'unseen', readOnly: true });
+    // The Clipboard API needs a secure context and permission; `execCommand` needs neither.
+    const area = el('textarea', { value: text, class: 'visually-hidden', readOnly: true });
     document.body.append(area);
     area.select();
     const done = document.execCommand('copy');

@@ -1,17 +1,17 @@
-/** The form of one task: controls made from fields, read back as a request. */
+/** The form of one task: it creates a control for each field and reads the controls as a request. */
 
-import { byId, coded, el } from './dom.js';
+import { byId, withCode, el } from './dom.js';
 import { spans } from './markdown-view.js';
 import { fromControl, mainField, toControl } from './schema.js';
 
-const HINTS = { lines: 'One per line.', labels: 'One per line. “name: description” explains a label.' };
+const HINTS = { lines: 'One per line.', labels: 'One per line. Write “name: description” to describe a label to the model.' };
 
 export class Form {
   #controls = new Map();
 
   /**
-   * @param {HTMLElement} host gets the task's own fields
-   * @param {HTMLElement} options gets the common ones
+   * @param {HTMLElement} host receives the fields of the task
+   * @param {HTMLElement} options receives the fields that all tasks share
    */
   constructor(host, options) {
     this.host = host;
@@ -19,7 +19,11 @@ export class Form {
     this.fields = [];
   }
 
-  /** @param {{fields: object[], examples: object[]}} form @param {string[]} models */
+  /**
+   * Replaces the controls by those of a task.
+   * @param {{fields: object[], examples: object[]}} form
+   * @param {string[]} models the ids that the model field offers
+   */
   show(form, models) {
     this.fields = form.fields;
     this.#controls.clear();
@@ -29,7 +33,7 @@ export class Form {
     for (const field of form.fields) {
       const control = this.#control(field, field === main, models);
       this.#controls.set(field.name, control);
-      (field.common ? this.options : this.host).append(this.#frame(field, control));
+      (field.common ? this.options : this.host).append(this.#labelled(field, control));
     }
     if (form.examples.length > 1) this.host.prepend(this.#picker(form.examples));
     this.fill(form.examples[0]?.value ?? this.#fieldExamples());
@@ -40,11 +44,12 @@ export class Form {
     return Object.fromEntries(own.map((field) => [field.name, field.example]));
   }
 
+  /** Shows the values of a request. */
   fill(request) {
     for (const field of this.fields) this.#controls.get(field.name).set(toControl(field, request[field.name]));
   }
 
-  /** The request as the fields say; `suffix` is put behind the main text. */
+  /** The request that the controls describe. `suffix` is appended to the main text. */
   read(suffix = '') {
     const request = {};
     for (const field of this.fields) {
@@ -56,16 +61,16 @@ export class Form {
     return request;
   }
 
-  /** Puts each message beside its field; returns those that have none. */
-  complain(errors) {
+  /** Shows each error below its field. Returns the errors that belong to no field of the form. */
+  showErrors(errors) {
     this.clearErrors();
-    const homeless = errors.filter(({ pointer = '', detail }) => {
+    const unplaced = errors.filter(({ pointer = '', detail }) => {
       const name = pointer.split('/')[1];
       const control = this.#controls.get(name);
       if (!control) return true;
-      const where = pointer.split('/').slice(2).map((part) => (/^\d+$/.test(part) ? `no. ${Number(part) + 1}` : part)).join(' ');
+      const where = pointer.split('/').slice(2).map((part) => (/^\d+$/.test(part) ? `Item ${Number(part) + 1}` : part)).join(' ');
       const note = byId(`error-${name}`);
-      note.append(...coded(`${note.textContent ? ' ' : ''}${where ? `${where} ` : ''}${detail}${/[.?!]$/.test(detail) ? '' : '.'}`));
+      note.append(...withCode(`${note.textContent ? ' ' : ''}${where ? `${where} ` : ''}${detail}${/[.?!]$/.test(detail) ? '' : '.'}`));
       note.hidden = false;
       control.input.setAttribute('aria-invalid', 'true');
       return false;
@@ -73,7 +78,7 @@ export class Form {
     const first = this.host.querySelector('[aria-invalid]') ?? this.options.querySelector('[aria-invalid]');
     if (first && this.options.contains(first)) this.options.closest('details').open = true;
     first?.focus();
-    return homeless;
+    return unplaced;
   }
 
   clearErrors() {
@@ -81,10 +86,10 @@ export class Form {
     for (const root of [this.host, this.options]) for (const note of root.querySelectorAll('.error')) Object.assign(note, { textContent: '', hidden: true });
   }
 
-  #frame(field, control) {
+  #labelled(field, control) {
     const id = `field-${field.name}`;
     const hint = [field.help, HINTS[field.kind]].filter(Boolean).join(' ');
-    const label = el('label', { for: id }, field.label, field.required ? el('span', { class: 'needed', textContent: ' required' }) : null);
+    const label = el('label', { for: id }, field.label, field.required ? el('span', { class: 'required', textContent: ' required' }) : null);
     const parts = [
       hint ? el('p', { class: 'hint', id: `hint-${field.name}` }, ...spans(hint)) : null,
       el('p', { class: 'error', id: `error-${field.name}`, hidden: true }),
@@ -130,7 +135,7 @@ export class Form {
   }
 }
 
-/** A list of objects: a row of inputs each, added and removed by hand. */
+/** The control for a list of objects: one row of inputs for each, with buttons to add and remove rows. */
 function rows(field, id) {
   const list = el('div', { class: 'rows' });
   const add = el('button', { type: 'button', id, class: 'quiet', textContent: 'Add a row' });

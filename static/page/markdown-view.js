@@ -1,4 +1,4 @@
-/** Blocks of Markdown as DOM nodes, redrawn from the first one that changed. */
+/** Draws streamed Markdown: new text redraws only the blocks that changed. */
 
 import { copyButton, el } from './dom.js';
 import { Blocks, inline } from './markdown.js';
@@ -11,7 +11,7 @@ export class MarkdownView {
     this.host = host;
   }
 
-  /** Text goes to the end; nothing before the last block is touched. */
+  /** Appends text. Only the last block and those after it are drawn. */
   push(text) {
     const from = this.#blocks.push(text);
     const { list } = this.#blocks;
@@ -32,7 +32,7 @@ export class MarkdownView {
   #fill(drawn, block) {
     if (block.kind === 'code') {
       const text = block.text.slice(drawn.length);
-      drawn.sink.push(text);
+      drawn.code.push(text);
       drawn.length = block.text.length;
     } else if (block.text !== drawn.text) {
       drawn.text = block.text;
@@ -47,7 +47,7 @@ export class MarkdownView {
     drawn.run = block.kind === 'rule' || block.kind === 'code' ? null : el('span');
     if (block.kind === 'code') Object.assign(drawn, codeFigure(block.lang));
     else if (block.kind === 'rule') drawn.node = el('hr');
-    // The page's own headings end at h2, so the model's begin at h3.
+    // The headings of the page are h1 and h2, so those of the model start at h3.
     else if (block.kind === 'heading') drawn.node = el(`h${Math.min(block.level + 2, 6)}`, {}, drawn.run);
     else drawn.node = el(block.kind === 'quote' ? 'blockquote' : 'p', {}, drawn.run);
     this.host.append(drawn.node);
@@ -91,7 +91,7 @@ function shapeOf({ kind, level, depth, number, lang, joined, paragraph }) {
   return [kind, level, depth, number, lang, joined, paragraph].join('|');
 }
 
-/** Text with its emphasis and code, as nodes. */
+/** Text as nodes, with elements for emphasis and code. */
 export function spans(text) {
   return inline(text).map(span);
 }
@@ -102,18 +102,18 @@ function span(part) {
   return el(part.kind, {}, ...part.children.map(span));
 }
 
-/** A framed piece of code: its language, a copy button, and a sink for its text. */
+/** A figure for code: language, syntax status, copy button, and `code`, which receives the text. */
 export function codeFigure(language = '') {
-  const sink = new CodeSink();
+  const code = new CodeText();
   const name = el('span', { class: 'language', textContent: language || 'code' });
-  const verdict = el('span', { class: 'verdict' });
-  const caption = el('figcaption', {}, name, verdict, copyButton(() => sink.node.textContent));
-  const node = el('figure', { class: 'code' }, caption, el('pre', { tabIndex: 0, 'aria-label': 'Code' }, sink.node));
-  return { node, sink, name, verdict };
+  const syntaxStatus = el('span', { class: 'syntax-status' });
+  const caption = el('figcaption', {}, name, syntaxStatus, copyButton(() => code.node.textContent));
+  const node = el('figure', { class: 'code' }, caption, el('pre', { tabIndex: 0, 'aria-label': 'Code' }, code.node));
+  return { node, code, name, syntaxStatus };
 }
 
-/** Appends code in chunks of a few dozen lines, so that laying out the last one stays cheap. */
-export class CodeSink {
+/** Appends code in chunks of about 60 lines, because the browser lays out the last chunk again for each append. */
+export class CodeText {
   #lines = 0;
   #chunk = null;
 

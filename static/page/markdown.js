@@ -1,20 +1,19 @@
 /**
- * Markdown as it streams: text in, a flat list of blocks out. Pure, no DOM.
+ * A parser for streamed Markdown: it turns text into a flat list of blocks. No DOM.
  *
- * Only the end of the list ever changes, so a reader redraws only what `push`
- * says is new. A line that is not complete is shown as if it were, and taken
- * back when more of it comes.
+ * Only the end of the list changes, and `push` returns where. An incomplete line is
+ * parsed as if it were complete, and parsed again when more of it arrives.
  */
 
 /**
  * @typedef {object} Block
  * @property {'paragraph'|'heading'|'item'|'quote'|'code'|'rule'} kind
  * @property {string} text
- * @property {boolean} [joined] goes on in the element of the block before it
+ * @property {boolean} [joined] continues the element of the block before it
  */
 
-/** No block grows past this, so redrawing the last one stays cheap. Code only ever appends. */
-const LONG = 4000;
+/** The longest block in characters, because each append redraws the last block. Code has no limit: it only appends. */
+const MAX_BLOCK = 4000;
 
 export class Blocks {
   /** @type {Block[]} */
@@ -30,7 +29,7 @@ export class Blocks {
    * @returns {number} the index of the first block that may have changed
    */
   push(text) {
-    this.#takeBack();
+    this.#removePartialLine();
     const from = Math.max(0, this.list.length - 1);
     const lines = (this.#tail + text).split('\n');
     this.#tail = lines.pop();
@@ -38,7 +37,7 @@ export class Blocks {
       this.#line(line.replace(/\r$/, ''), false);
       this.#midLine = false;
     }
-    if (this.#tail.length > LONG) {
+    if (this.#tail.length > MAX_BLOCK) {
       const cut = this.#tail.lastIndexOf(' ') + 1 || this.#tail.length;
       this.#line(this.#tail.slice(0, cut), false);
       this.#tail = this.#tail.slice(cut);
@@ -50,7 +49,7 @@ export class Blocks {
     return from;
   }
 
-  #takeBack() {
+  #removePartialLine() {
     if (!this.#undo) return;
     const { length, last, fence, gap } = this.#undo;
     this.list.length = length;
@@ -62,7 +61,7 @@ export class Blocks {
   #line(line, partial) {
     if (this.#midLine && this.list.length) return this.#append('', line);
     if (this.#fence) return this.#codeLine(line, partial);
-    // A beginning that may yet become a fence, a heading, a rule or an item is not shown.
+    // The start of a line is held back while it can still become a fence, heading, rule or list item.
     if (partial && /^\s*(`{1,2}|~{1,2}|#{1,6}|[-*_+]{1,2}|\d{1,9}[.)]?|>)?\s*$/.test(line)) return;
     if (!line.trim()) return void (this.#gap = true);
     this.#textLine(line);
@@ -109,7 +108,7 @@ export class Blocks {
 
   #append(separator, text) {
     const last = this.list.at(-1);
-    if (last.kind === 'code' || last.text.length < LONG) last.text += separator + text;
+    if (last.kind === 'code' || last.text.length < MAX_BLOCK) last.text += separator + text;
     else this.list.push({ ...last, joined: true, paragraph: false, text: separator + text });
   }
 }
@@ -117,17 +116,17 @@ export class Blocks {
 /** @typedef {{kind: 'text'|'code', text: string} | {kind: 'em'|'strong', children: Span[]}} Span */
 
 /**
- * Emphasis, strong emphasis and code within a line. Links stay text: where a
- * model points is for the reader to see before anything is clicked.
+ * Parses emphasis, strong emphasis and code within a line. Links stay text, so that the
+ * user sees where a model's link leads.
  * @param {string} text
  * @returns {Span[]}
  */
 export function inline(text, depth = 0) {
   const codes = codeSpans(text);
-  // Emphasis neither ends inside code nor at an escaped mark.
+  // Marks inside code and escaped marks do not end an emphasis, so they are masked.
   let mask = text.replace(/\\[\\`*_]/g, 'xx');
   for (const [from, { to }] of codes) mask = mask.slice(0, from) + 'x'.repeat(to - from) + mask.slice(to);
-  const reading = { text, mask, codes, depth, hopeless: new Set() };
+  const reading = { text, mask, codes, depth, unclosed: new Set() };
   const spans = [];
   let plain = '';
   for (let at = 0; at < text.length; ) {
@@ -153,19 +152,19 @@ function special(reading, at) {
   return { text: char, to: at + 1 };
 }
 
-/** All code spans, by where they begin: a run of backticks up to the next run of that length. */
+/** All code spans by their start: from a run of backticks to the next run of the same length. */
 function codeSpans(text) {
   const runs = [...text.matchAll(/(\\*)(`+)/g)].map(({ index, 1: slashes, 2: ticks }) => {
     const escaped = slashes.length % 2;
     return { from: index + slashes.length + escaped, length: ticks.length - escaped };
   });
   const spans = new Map();
-  const hopeless = new Set();
+  const unclosed = new Set();
   for (let open = 0; open < runs.length; open += 1) {
     const { from, length } = runs[open];
-    if (!length || hopeless.has(length)) continue;
+    if (!length || unclosed.has(length)) continue;
     const close = runs.findIndex((run, index) => index > open && run.length === length);
-    if (close < 0) hopeless.add(length);
+    if (close < 0) unclosed.add(length);
     else {
       const inner = text.slice(from + length, runs[close].from).replace(/^ (.*[^ ].*) $/, '$1');
       spans.set(from, { span: { kind: 'code', text: inner }, to: runs[close].from + length });
@@ -176,24 +175,24 @@ function codeSpans(text) {
 }
 
 function emphasis(reading, at, char) {
-  const { text, mask, depth, hopeless } = reading;
+  const { text, mask, depth, unclosed } = reading;
   let run = 1;
   while (mask[at + run] === char) run += 1;
   const stays = { text: text.slice(at, at + run), to: at + run };
   const word = /[\p{L}\p{N}]/u;
-  if (run > 3 || hopeless.has(char + run) || !/\S/.test(text[at + run] ?? '') || (char === '_' && word.test(text[at - 1] ?? ''))) return stays;
+  if (run > 3 || unclosed.has(char + run) || !/\S/.test(text[at + run] ?? '') || (char === '_' && word.test(text[at - 1] ?? ''))) return stays;
   const runs = char === '*' ? /\*+/g : /_+/g;
   runs.lastIndex = at + run;
   for (let close = runs.exec(mask); close; close = runs.exec(mask)) {
     const { length } = close[0];
     const end = close.index + length - run;
-    // Of three marks the inner emphasis takes its own, the outer the last ones.
+    // A run of three marks can close two: the inner emphasis takes the first marks, the outer the last.
     if ((length !== run && length !== 3) || end < close.index || /\s/.test(mask[close.index - 1])) continue;
     if (char === '_' && word.test(text[end + run] ?? '')) continue;
     const children = inline(text.slice(at + run, end), depth + 1);
     const span = run === 2 ? { kind: 'strong', children } : { kind: 'em', children };
     return { span: run === 3 ? { kind: 'strong', children: [span] } : span, to: end + run };
   }
-  hopeless.add(char + run);
+  unclosed.add(char + run);
   return stays;
 }

@@ -1,6 +1,6 @@
 /**
- * The clock of a run: state, time to the first token, speed, events, and the
- * tape, on which every event is a tick at the moment it came.
+ * The metrics of a run: state, time to the first token, speed, number of events. The
+ * chart shows each event as a tick at the moment when it arrived.
  */
 
 import { byId } from './dom.js';
@@ -9,50 +9,52 @@ const STATES = {
   idle: 'Ready', connecting: 'Connecting', open: 'Waiting', streaming: 'Streaming', reconnecting: 'Reconnecting',
   stopping: 'Stopping', done: 'Done', failed: 'Failed', cancelled: 'Stopped',
 };
-const LIVE = ['connecting', 'open', 'streaming', 'reconnecting', 'stopping'];
+const RUNNING = ['connecting', 'open', 'streaming', 'reconnecting', 'stopping'];
 
-export class Meter {
-  #began = 0;
-  #ended = 0;
-  #first = 0;
-  #last = 0;
-  #content = 0;
+export class RunMetrics {
+  #startedAt = 0;
+  #endedAt = 0;
+  #firstContent = 0;
+  #lastContent = 0;
+  #contentEvents = 0;
   #tokens = 0;
+  /** For each kind of event: how many arrived in each hundredth of a second. */
   #ticks = new Map();
+  /** The times without a connection. */
   #gaps = [];
 
   state = 'idle';
   events = 0;
 
   constructor() {
-    this.tape = byId('tape');
+    this.chart = byId('event-chart');
     this.tick = () => {
       this.draw();
-      if (LIVE.includes(this.state)) requestAnimationFrame(this.tick);
+      if (RUNNING.includes(this.state)) requestAnimationFrame(this.tick);
     };
-    new ResizeObserver(() => this.draw()).observe(this.tape);
+    new ResizeObserver(() => this.draw()).observe(this.chart);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
   }
 
   start() {
-    this.#began = performance.now();
-    this.#ended = this.#first = this.#last = this.#content = this.#tokens = this.events = 0;
+    this.#startedAt = performance.now();
+    this.#endedAt = this.#firstContent = this.#lastContent = this.#contentEvents = this.#tokens = this.events = 0;
     this.#ticks = new Map();
     this.#gaps = [];
-    this.set('connecting');
+    this.setState('connecting');
     requestAnimationFrame(this.tick);
   }
 
-  /** Milliseconds since the run began. */
+  /** Milliseconds since the run started. */
   get elapsed() {
-    return this.#began ? (this.#ended || performance.now()) - this.#began : 0;
+    return this.#startedAt ? (this.#endedAt || performance.now()) - this.#startedAt : 0;
   }
 
-  set(state) {
+  setState(state) {
     this.state = state;
     byId('state').textContent = STATES[state];
     document.documentElement.dataset.state = state;
-    if (!LIVE.includes(state) && !this.#ended) this.#ended = performance.now();
+    if (!RUNNING.includes(state) && !this.#endedAt) this.#endedAt = performance.now();
     this.draw();
   }
 
@@ -60,77 +62,77 @@ export class Meter {
     const content = type === 'delta' || type === 'label';
     const now = this.elapsed;
     this.events += 1;
-    const kind = content ? (data.part === 'thought' ? 'thought' : 'content') : type === 'wait' ? 'wait' : 'mark';
-    this.#mark(kind, now);
-    this.resumed();
+    const kind = content ? (data.part === 'thought' ? 'thought' : 'content') : type === 'wait' ? 'wait' : 'other';
+    this.#addTick(kind, now);
+    this.reconnected();
     if (!content) return;
-    this.#content += 1;
-    this.#last = now;
-    if (!this.#first) this.#first = now;
+    this.#contentEvents += 1;
+    this.#lastContent = now;
+    if (!this.#firstContent) this.#firstContent = now;
   }
 
-  /** Ticks are counted by kind and hundredth of a second, so that drawing does not grow with the events. */
-  #mark(kind, at) {
+  /** Ticks are counted by hundredth of a second, so that the cost of drawing does not grow with the events. */
+  #addTick(kind, at) {
     if (!this.#ticks.has(kind)) this.#ticks.set(kind, new Map());
     const counts = this.#ticks.get(kind);
     const moment = Math.floor(at / 10) * 10;
     counts.set(moment, (counts.get(moment) ?? 0) + 1);
   }
 
-  lost() {
+  disconnected() {
     if (!this.#gaps.length || this.#gaps.at(-1).to) this.#gaps.push({ from: this.elapsed, to: 0 });
   }
 
-  resumed() {
+  reconnected() {
     const gap = this.#gaps.at(-1);
     if (gap && !gap.to) gap.to = this.elapsed;
   }
 
-  /** At the end the provider's own count replaces events per second. */
+  /** At the end, tokens per second replace events per second: the usage says how many tokens there were. */
   finish({ output_tokens: out = 0, thought_tokens: thought = 0 } = {}) {
-    const seen = this.#ticks.has('thought');
-    // Too few events span too little time to divide by.
-    this.#tokens = this.#content > 8 ? out - (seen ? 0 : thought) : 0;
+    const thoughtsStreamed = this.#ticks.has('thought');
+    // A speed from a few events would be mostly noise.
+    this.#tokens = this.#contentEvents > 8 ? out - (thoughtsStreamed ? 0 : thought) : 0;
     this.draw();
   }
 
   draw() {
-    const span = this.#last - this.#first;
-    const counted = this.#tokens || this.#content - 1;
-    write('figure-first', this.#first ? seconds(this.#first) : '–');
-    write('figure-speed', this.#content > 8 && span > 50 ? String(Math.round((counted / span) * 1000)) : '–');
-    write('figure-speed-unit', this.#tokens ? 'tokens/s' : 'events/s');
-    write('figure-events', String(this.events));
-    write('figure-elapsed', this.#began ? seconds(this.elapsed) : '–');
-    this.#drawTape();
+    const span = this.#lastContent - this.#firstContent;
+    const counted = this.#tokens || this.#contentEvents - 1;
+    write('metric-first-token', this.#firstContent ? seconds(this.#firstContent) : '–');
+    write('metric-speed', this.#contentEvents > 8 && span > 50 ? String(Math.round((counted / span) * 1000)) : '–');
+    write('metric-speed-unit', this.#tokens ? 'tokens/s' : 'events/s');
+    write('metric-events', String(this.events));
+    write('metric-elapsed', this.#startedAt ? seconds(this.elapsed) : '–');
+    this.#drawChart();
   }
 
-  #drawTape() {
-    const { tape } = this;
+  #drawChart() {
+    const { chart } = this;
     const scale = devicePixelRatio || 1;
-    const width = tape.clientWidth;
-    const height = tape.clientHeight;
-    if (tape.width !== Math.round(width * scale)) tape.width = Math.round(width * scale);
-    if (tape.height !== Math.round(height * scale)) tape.height = Math.round(height * scale);
-    const paper = tape.getContext('2d');
-    paper.setTransform(scale, 0, 0, scale, 0, 0);
-    paper.clearRect(0, 0, width, height);
-    const style = getComputedStyle(tape);
-    const ink = (name) => style.getPropertyValue(`--tape-${name}`).trim();
-    const across = Math.max(this.elapsed, 2000);
-    const x = (at) => 2 + (at / across) * (width - 4);
-    // A line per second; per ten when there are many.
-    const every = across > 40_000 ? 10_000 : 1000;
-    paper.fillStyle = ink('rule');
-    for (let at = 0; at <= across; at += every) paper.fillRect(Math.round(x(at)), 0, 1, height);
-    paper.fillStyle = ink('gap');
-    for (const { from, to } of this.#gaps) paper.fillRect(x(from), 0, Math.max(2, x(to || this.elapsed) - x(from)), height);
+    const width = chart.clientWidth;
+    const height = chart.clientHeight;
+    if (chart.width !== Math.round(width * scale)) chart.width = Math.round(width * scale);
+    if (chart.height !== Math.round(height * scale)) chart.height = Math.round(height * scale);
+    const context = chart.getContext('2d');
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, width, height);
+    const style = getComputedStyle(chart);
+    const colour = (name) => style.getPropertyValue(`--chart-${name}`).trim();
+    const duration = Math.max(this.elapsed, 2000);
+    const x = (at) => 2 + (at / duration) * (width - 4);
+    // One line for each second; for long runs, one for every ten.
+    const every = duration > 40_000 ? 10_000 : 1000;
+    context.fillStyle = colour('grid');
+    for (let at = 0; at <= duration; at += every) context.fillRect(Math.round(x(at)), 0, 1, height);
+    context.fillStyle = colour('gap');
+    for (const { from, to } of this.#gaps) context.fillRect(x(from), 0, Math.max(2, x(to || this.elapsed) - x(from)), height);
     for (const [kind, counts] of this.#ticks) {
-      paper.fillStyle = ink(kind);
-      const whole = kind === 'mark' || kind === 'wait';
+      context.fillStyle = colour(kind);
+      const fullHeight = kind === 'other' || kind === 'wait';
       for (const [column, count] of byColumn(counts, x)) {
-        const tall = whole ? height : Math.min(height, height * 0.4 + 3 * Math.log2(count + 1));
-        paper.fillRect(column, height - tall, 1.5, tall);
+        const tickHeight = fullHeight ? height : Math.min(height, height * 0.4 + 3 * Math.log2(count + 1));
+        context.fillRect(column, height - tickHeight, 1.5, tickHeight);
       }
     }
   }

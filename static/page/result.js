@@ -1,75 +1,80 @@
 /**
- * The result pane: what the model says, part by part, as it comes.
+ * The answer of the model, drawn part by part as it arrives.
  *
- * It knows parts and results, not tasks: a task of tomorrow that sends `text` or
- * `label` events is drawn like those of today, and whatever is left is JSON.
+ * This module knows the parts of an answer, not the tasks. So it can draw any new task
+ * that sends `delta` or `label` events. Other fields of a result are shown as JSON.
  */
 
 import { el, nextFrame } from './dom.js';
 import { MarkdownView, codeFigure } from './markdown-view.js';
 
-/** What of a result has a place of its own; the rest is shown as JSON. */
+/** The fields of a result that are not shown as JSON. */
 const SHOWN = ['text', 'code', 'language', 'explanation', 'syntax', 'label', 'labels', 'rationale'];
-const PROSE = { text: '', explanation: 'Explanation', rationale: 'Why' };
+const PROSE = { text: '', explanation: 'Explanation', rationale: 'Rationale' };
 
 export class ResultView {
   #pending = new Map();
   #parts = new Map();
   #bars = new Map();
-  #stick = true;
+  /** Whether the view follows the end of the answer: until the user scrolls up. */
+  #followEnd = true;
 
   constructor(host) {
     this.host = host;
     this.draw = () => this.flush();
-    host.addEventListener('scroll', () => (this.#stick = host.scrollHeight - host.scrollTop - host.clientHeight < 32), { passive: true });
+    host.addEventListener('scroll', () => (this.#followEnd = host.scrollHeight - host.scrollTop - host.clientHeight < 32), { passive: true });
   }
 
-  /** @param {object} request labels that are asked for get their bar at once, so nothing jumps later */
+  /**
+   * Empties the view for a new request.
+   * @param {object} request each requested label gets its bar now, so that the page does not shift later
+   */
   clear(request = {}) {
     this.#pending.clear();
     this.#parts.clear();
     this.#bars.clear();
-    this.#stick = true;
-    this.several = request.multi_label === true;
+    this.#followEnd = true;
+    this.multiLabel = request.multi_label === true;
     this.host.replaceChildren();
     if (Array.isArray(request.labels)) for (const label of request.labels) this.#bar(label.name ?? label);
   }
 
-  /** One `delta`: kept until the next frame, then written in one go. */
+  /** Adds the text of a `delta` event. All text of one animation frame is drawn together. */
   text(part, text) {
     this.#pending.set(part, (this.#pending.get(part) ?? '') + text);
     nextFrame(this.draw);
   }
 
-  /** One `label`. */
+  /** Shows the score of a `label` event. */
   label(label, score) {
     const { fill, value } = this.#bar(label);
     fill.style.transform = `scaleX(${Math.max(0, Math.min(1, score))})`;
     value.textContent = score.toFixed(2);
   }
 
+  /** Draws the text that has not been drawn yet. */
   flush() {
     for (const [part, text] of this.#pending) this.#part(part).push(text);
     this.#pending.clear();
-    if (this.#stick) this.host.scrollTop = this.host.scrollHeight;
+    if (this.#followEnd) this.host.scrollTop = this.host.scrollHeight;
   }
 
-  /** The ending: what was not streamed is added, the verdicts are filled in. */
+  /** Completes the answer: adds the parts that were not streamed, the syntax check and the best label. */
   finish(result) {
     this.flush();
     const streamed = this.#parts.size > 0;
     for (const part of ['text', 'code', 'explanation', 'rationale']) {
       if (typeof result[part] === 'string' && result[part] && !this.#parts.has(part)) this.#part(part).push(result[part]);
     }
-    if (this.#parts.has('code')) this.#verdict(result);
-    if (Array.isArray(result.labels)) this.#scores(result);
+    if (this.#parts.has('code')) this.#showSyntax(result);
+    if (Array.isArray(result.labels)) this.#showScores(result);
     const rest = Object.entries(result).filter(([name, value]) => !SHOWN.includes(name) && value !== null);
     if (rest.length) this.host.append(jsonFigure(Object.fromEntries(rest)));
-    // Who follows the text as it comes reads at its end. Code, and what came at once, begins at its top.
-    if (this.#stick) this.host.scrollTop = streamed && !this.#parts.has('code') ? this.host.scrollHeight : 0;
+    // Streamed text stays at its end, where the user reads. Code and JSON answers are shown from the top.
+    if (this.#followEnd) this.host.scrollTop = streamed && !this.#parts.has('code') ? this.host.scrollHeight : 0;
   }
 
-  /** A node after everything, such as an error. */
+  /** Adds a node after the answer, such as an error card. */
   append(node) {
     this.flush();
     this.host.append(node);
@@ -87,7 +92,7 @@ export class ResultView {
       const figure = codeFigure('');
       figure.node.classList.add('first');
       this.host.append(figure.node);
-      return { push: (text) => figure.sink.push(text), ...figure };
+      return { push: (text) => figure.code.push(text), ...figure };
     }
     const title = PROSE[part] ?? part;
     const section = el('section', { class: `prose ${part === 'text' ? 'main' : ''}` });
@@ -104,24 +109,24 @@ export class ResultView {
     return new MarkdownView(body);
   }
 
-  #verdict({ language, syntax }) {
-    const { name, verdict } = this.#parts.get('code');
+  #showSyntax({ language, syntax }) {
+    const { name, syntaxStatus } = this.#parts.get('code');
     if (language) name.textContent = language;
-    if (!syntax) return void (verdict.textContent = 'syntax not checked');
-    const good = syntax.valid ?? syntax.ok ?? syntax.parses;
+    if (!syntax) return void (syntaxStatus.textContent = 'Syntax not checked');
+    const valid = syntax.valid ?? syntax.ok ?? syntax.parses;
     const where = [syntax.line && `line ${syntax.line}`, syntax.column && `column ${syntax.column}`].filter(Boolean).join(', ');
-    verdict.textContent = good ? 'parses' : `does not parse${where ? `: ${where}` : ''}`;
-    verdict.dataset.good = String(Boolean(good));
+    syntaxStatus.textContent = valid ? 'Syntax is valid' : `Syntax error${where ? ` in ${where}` : ''}`;
+    syntaxStatus.dataset.valid = String(Boolean(valid));
   }
 
-  #scores({ label, labels }) {
+  #showScores({ label, labels }) {
     for (const entry of labels) this.label(entry.label ?? entry.name, entry.score);
     for (const [name, { row, note }] of this.#bars) {
       row.dataset.best = String(name === label);
-      row.dataset.applies = String(name === label || (this.several && labels.some((entry) => entry.label === name)));
+      row.dataset.applies = String(name === label || (this.multiLabel && labels.some((entry) => entry.label === name)));
       note.textContent = name === label ? 'best' : '';
     }
-    if (label === null && labels.length) this.host.append(el('p', { class: 'none', textContent: 'No label fits well enough.' }));
+    if (label === null && labels.length) this.host.append(el('p', { class: 'none', textContent: 'No label scored high enough.' }));
   }
 
   #bar(name) {
@@ -137,6 +142,6 @@ export class ResultView {
 
 function jsonFigure(value) {
   const figure = codeFigure('json');
-  figure.sink.push(JSON.stringify(value, null, 2));
+  figure.code.push(JSON.stringify(value, null, 2));
   return figure.node;
 }

@@ -1,15 +1,16 @@
-/** What lies below the result: the timeline, the raw events, the facts at the end. */
+/** The panels below the result: the summary, the timeline and the raw events of a run. */
 
 import { byId, copyButton, el, nextFrame } from './dom.js';
 import { seconds } from './metrics.js';
 
-const KEPT = 500;
+/** How many raw events the page keeps. */
+const MAX_RAW_EVENTS = 500;
 
-/** The moments of a run worth a line. The latest stands above the tape, and is what a screen reader hears. */
+/** The steps of a run. The latest is also the status message, which screen readers announce. */
 export class Timeline {
   constructor() {
     this.list = byId('timeline');
-    this.latest = byId('moment');
+    this.latest = byId('status-message');
   }
 
   clear() {
@@ -17,7 +18,11 @@ export class Timeline {
     this.latest.textContent = '';
   }
 
-  /** @param {number} elapsed @param {string} text @param {string} [kind] for its colour: lost, good, bad */
+  /**
+   * @param {number} elapsed milliseconds since the run started
+   * @param {string} text
+   * @param {''|'good'|'warning'|'bad'} [kind] sets the colour
+   */
   add(elapsed, text, kind = '') {
     this.list.append(el('li', { 'data-kind': kind }, el('time', { textContent: `${seconds(elapsed)} s` }), el('span', { textContent: text })));
     this.list.scrollTop = this.list.scrollHeight;
@@ -26,7 +31,7 @@ export class Timeline {
   }
 }
 
-/** The events as they came over the wire; the last 500. Drawn only while someone looks. */
+/** The last 500 events as they were received. They are drawn only while the panel is open. */
 export class RawEvents {
   #all = [];
   #drawn = 0;
@@ -50,44 +55,47 @@ export class RawEvents {
   add(text) {
     this.#all.push(text);
     this.#count += 1;
-    if (this.#all.length > KEPT) this.#all.shift();
+    if (this.#all.length > MAX_RAW_EVENTS) this.#all.shift();
     nextFrame(this.draw);
   }
 
   #draw() {
-    byId('raw-count').textContent = this.#count > KEPT ? `last ${KEPT} of ${this.#count}` : this.#count ? `${this.#count}` : '';
+    byId('raw-count').textContent = this.#count > MAX_RAW_EVENTS ? `last ${MAX_RAW_EVENTS} of ${this.#count}` : this.#count ? `${this.#count}` : '';
     if (!this.panel.open) return;
-    const stick = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 32;
-    const fresh = Math.min(this.#count - this.#drawn, this.#all.length);
-    this.list.append(...this.#all.slice(this.#all.length - fresh).map((text) => el('div', { textContent: visible(text) })));
-    while (this.list.children.length > KEPT) this.list.firstChild.remove();
+    const atEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 32;
+    const missing = Math.min(this.#count - this.#drawn, this.#all.length);
+    this.list.append(...this.#all.slice(this.#all.length - missing).map((text) => el('div', { textContent: escapeInvisible(text) })));
+    while (this.list.children.length > MAX_RAW_EVENTS) this.list.firstChild.remove();
     this.#drawn = this.#count;
-    if (stick) this.list.scrollTop = this.list.scrollHeight;
+    if (atEnd) this.list.scrollTop = this.list.scrollHeight;
   }
 }
 
-/** Control and direction characters, which would otherwise hide or reorder what came. */
-function visible(text) {
+/** Escapes control characters and those that change the text direction: they would hide or reorder text. */
+function escapeInvisible(text) {
   return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** What is known only at the end. */
-export function showFacts(answer = null) {
+/**
+ * Shows the values that are known only at the end of a run.
+ * @param {?object} answer the data of the ending event; null: no values yet
+ */
+export function showSummary(answer = null) {
   const { usage = {}, model = {}, finish_reason: finish, cache, timings = {} } = answer ?? {};
-  const facts = {
-    'Tokens in': usage.input_tokens,
-    'Tokens out': usage.output_tokens,
-    'of them thought': usage.thought_tokens,
-    'Model asked': model.requested,
-    'Model served': model.served,
-    'Settings dropped': model.dropped?.length ? model.dropped.join(', ') : model.served ? 'none' : undefined,
+  const values = {
+    'Input tokens': usage.input_tokens,
+    'Output tokens': usage.output_tokens,
+    'of which thoughts': usage.thought_tokens,
+    'Requested model': model.requested,
+    'Served by model': model.served,
+    'Ignored settings': model.dropped?.length ? model.dropped.join(', ') : model.served ? 'none' : undefined,
     Cache: cache,
-    Finish: finish,
-    Queue: timings.queue_ms === undefined ? undefined : `${timings.queue_ms} ms`,
-    'Server total': timings.total_ms === undefined ? undefined : `${timings.total_ms} ms`,
+    'Finish reason': finish,
+    'Time in queue': timings.queue_ms === undefined ? undefined : `${timings.queue_ms} ms`,
+    'Server time': timings.total_ms === undefined ? undefined : `${timings.total_ms} ms`,
     Generation: answer?.id,
   };
-  byId('facts').replaceChildren(
-    ...Object.entries(facts).map(([name, value]) => el('div', { class: name === 'Generation' ? 'wide' : null }, el('dt', { textContent: name }), el('dd', { textContent: value ?? '–' }))),
+  byId('summary').replaceChildren(
+    ...Object.entries(values).map(([name, value]) => el('div', { class: name === 'Generation' ? 'wide' : null }, el('dt', { textContent: name }), el('dd', { textContent: value ?? '–' }))),
   );
 }

@@ -1,10 +1,9 @@
 /**
- * From the server's OpenAPI document to the fields of a form, and from what was
- * typed back to a request. Pure: no DOM. A task that this file has never heard
- * of gets its form from its schema alone.
+ * Turns the OpenAPI document of the server into the fields of a form, and the values of
+ * the form into a request. No DOM. The schema is all it needs, so new tasks get a form too.
  */
 
-/** Fields that every task shares; they go under "Options", in this order. */
+/** The fields that all tasks share. The page shows them under "Options". */
 export const COMMON = ['model', 'temperature', 'max_output_tokens', 'stop', 'include_thoughts', 'metadata', 'cache', 'on_disconnect', 'messages'];
 
 /**
@@ -19,12 +18,12 @@ export const COMMON = ['model', 'temperature', 'max_output_tokens', 'stop', 'inc
  * @property {*} example
  */
 
-/** The tasks of a server: `[{name, title, description}]`. */
+/** The tasks of the server: `[{name, title, description}]`. */
 export function tasksOf(doc) {
   return (doc['x-streamapi-tasks'] ?? []).map((task) => (typeof task === 'string' ? { name: task } : task));
 }
 
-/** The form of a task: its fields and its worked examples (`[{title, value}]`). */
+/** The form of a task: its fields and its example requests (`[{title, value}]`). */
 export function formOf(doc, task) {
   const content = doc.paths?.[`/v1/${task}`]?.post?.requestBody?.content?.['application/json'] ?? {};
   const root = resolve(doc, content.schema ?? {}, {});
@@ -43,7 +42,7 @@ function examplesOf(content, schema) {
   return [...named, ...plain.map((value, index) => ({ title: `Example ${index + 1}`, value }))].filter(({ value }) => value);
 }
 
-/** Follows `$ref` into the document or into the schema's own `$defs`. */
+/** Replaces a `$ref` by its target, in the document or in the `$defs` of the schema. */
 function resolve(doc, schema, root) {
   for (let hops = 0; schema?.$ref && hops < 16; hops += 1) {
     const { $ref, ...beside } = schema;
@@ -54,7 +53,7 @@ function resolve(doc, schema, root) {
   return schema ?? {};
 }
 
-/** The alternatives of a schema, without null: `anyOf`, `oneOf`, `allOf` of one, lists of types. */
+/** The alternatives of a schema except null, from `anyOf`, `oneOf`, a single `allOf` or a list of types. */
 function alternatives(doc, schema, root) {
   schema = resolve(doc, schema, root);
   const { anyOf, oneOf, allOf, ...rest } = schema;
@@ -64,10 +63,10 @@ function alternatives(doc, schema, root) {
   return schema.type === 'null' || schema.const === null ? [] : [schema];
 }
 
-/** What stands beside a union describes the field, whichever alternative is taken. */
+/** The keywords beside a union that describe the field, whichever alternative is used. */
 function described({ title, description, default: value, examples, example, ...rest }) {
-  const kept = { title, description, default: value, examples, example, 'x-multiline': rest['x-multiline'] };
-  return Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined));
+  const keywords = { title, description, default: value, examples, example, 'x-multiline': rest['x-multiline'] };
+  return Object.fromEntries(Object.entries(keywords).filter(([, value]) => value !== undefined));
 }
 
 const PREFERENCE = ['labels', 'lines', 'rows', 'enum', 'multiline', 'text', 'number', 'boolean'];
@@ -118,7 +117,7 @@ export function humanise(name) {
   return words[0].toUpperCase() + words.slice(1);
 }
 
-/** What stands in the field for a value: the text of an input, a truth, or rows. */
+/** The control's content for a value: a string, a boolean, or a list of rows. */
 export function toControl(field, value) {
   if (field.kind === 'boolean') return value ?? field.default ?? false;
   if (value === null || value === undefined) return field.kind === 'rows' ? [] : '';
@@ -127,21 +126,21 @@ export function toControl(field, value) {
   return field.kind === 'rows' ? value : String(value);
 }
 
-/** The value for a request, or undefined where the field says nothing. */
+/** The value for the request, or undefined if the control is empty or at its default. */
 export function fromControl(field, raw) {
   if (field.kind === 'boolean') return raw === (field.default ?? false) ? undefined : raw;
   if (field.kind === 'number') return raw.trim() === '' || Number.isNaN(Number(raw)) ? undefined : Number(raw);
   if (field.kind === 'enum') return field.options.find((option) => String(option) === raw);
-  if (field.kind === 'lines') return some(lines(raw));
-  if (field.kind === 'labels') return some(lines(raw).map(label));
-  if (field.kind === 'rows') return some(raw.map((row) => rowOf(field, row)).filter((row) => Object.keys(row).length));
+  if (field.kind === 'lines') return nonEmpty(lines(raw));
+  if (field.kind === 'labels') return nonEmpty(lines(raw).map(label));
+  if (field.kind === 'rows') return nonEmpty(raw.map((row) => rowOf(field, row)).filter((row) => Object.keys(row).length));
   return raw === '' ? undefined : raw;
 }
 
-const some = (list) => (list.length ? list : undefined);
+const nonEmpty = (list) => (list.length ? list : undefined);
 const lines = (raw) => raw.split('\n').map((line) => line.trim()).filter(Boolean);
 
-/** `name: what it means`; a colon needs a space behind it, so that `a:b` stays a name. */
+/** Splits `name: description`. Only a colon before a space separates, so that `a:b` is a name. */
 function label(line) {
   const at = line.indexOf(': ');
   return at < 1 ? line : { name: line.slice(0, at).trim(), description: line.slice(at + 2).trim() };
@@ -152,7 +151,7 @@ function rowOf(field, row) {
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }
 
-/** Where the words of the request go: the first required long text, else the first. */
+/** The field for the main text: the first required long text, else a field named prompt or text, else the first text. */
 export function mainField(fields) {
   const texts = fields.filter((field) => ['multiline', 'text'].includes(field.kind) && !field.common);
   return texts.find((field) => field.required && field.kind === 'multiline') ?? texts.find((field) => ['prompt', 'text'].includes(field.name)) ?? texts[0] ?? null;

@@ -1,10 +1,10 @@
-// The story of a reader: asked, dropped, resumed, cancelled, refused. Against a
-// small server in this process that keeps one log.
+// The client: streams, drops, resumes, errors. A small HTTP server in this process
+// serves one log.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { ApiError, ConnectionLost, StreamAPI, backoff } from '../../static/client/streamapi.js';
-import { toQuery } from '../../static/client/transports.js';
+import { toQuery } from '../../static/client/query.js';
 
 const LOG = [
   ['start', { generation: 'gen_a', task: 'text', model: 'm', created: '' }],
@@ -13,7 +13,7 @@ const LOG = [
 ];
 const frame = ([type, data], n) => `event: ${type}\nid: gen_a.${n}\ndata: ${JSON.stringify(data)}\n\n`;
 
-/** A server whose every answer is cut after `perConnection` events. */
+/** A server that closes each connection after `perConnection` events. */
 async function serve(t, { perConnection = 100, refuse = () => null } = {}) {
   const seen = [];
   const server = http.createServer((request, response) => {
@@ -30,7 +30,7 @@ async function serve(t, { perConnection = 100, refuse = () => null } = {}) {
     const after = Number((request.headers['last-event-id'] ?? '.0').split('.')[1]);
     response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Generation-Id': 'gen_a' });
     response.write('retry: 1\n\n');
-    // From one before: a server that repeats itself must not make the client do so.
+    // Starts one event early: the client must not yield an event that the server repeats.
     for (let n = Math.max(1, after); n <= Math.min(after + perConnection, LOG.length); n += 1) response.write(frame(LOG[n - 1], n));
     setTimeout(() => (perConnection < 100 ? response.destroy() : response.end()), 5);
   });
@@ -45,20 +45,20 @@ async function collect(stream) {
   return events;
 }
 
-for (const door of ['post', 'follow']) {
-  test(`a stream by ${door} yields the whole log`, async (t) => {
+for (const transport of ['post', 'follow']) {
+  test(`a stream over ${transport} yields the whole log`, async (t) => {
     const { api } = await serve(t);
-    const stream = api.stream('text', { prompt: 'x' }, { door });
+    const stream = api.stream('text', { prompt: 'x' }, { transport });
     const events = await collect(stream);
     assert.deepEqual(events.map((event) => event.n), LOG.map((_, index) => index + 1));
     assert.equal(stream.generation, 'gen_a');
     assert.equal(events.at(-1).type, 'done');
   });
 
-  test(`a stream by ${door} that is cut again and again resumes, nothing twice, nothing missing`, async (t) => {
+  test(`a stream over ${transport} that is cut repeatedly yields each event once`, async (t) => {
     const { api, seen } = await serve(t, { perConnection: 2 });
     const states = [];
-    const stream = api.stream('text', { prompt: 'x' }, { door, onState: (change) => states.push(change) });
+    const stream = api.stream('text', { prompt: 'x' }, { transport, onState: (change) => states.push(change) });
     const events = await collect(stream);
     assert.deepEqual(events.map((event) => event.n), LOG.map((_, index) => index + 1));
     assert.equal(events.filter((event) => event.type === 'delta').map((event) => event.data.text).join(''), 'hello world');
@@ -68,7 +68,7 @@ for (const door of ['post', 'follow']) {
   });
 }
 
-test('a drop is resumed', async (t) => {
+test('a dropped stream resumes', async (t) => {
   const { api, seen } = await serve(t);
   const stream = api.stream('text', { prompt: 'x' });
   const positions = [];
@@ -80,18 +80,18 @@ test('a drop is resumed', async (t) => {
   assert.ok(seen.length >= 1);
 });
 
-test('lost before the first event: the same POST with the same key joins', async (t) => {
+test('a POST that is lost before the first event is repeated with the same key', async (t) => {
   const { api, seen } = await serve(t, { perConnection: 0 });
   await assert.rejects(collect(api.stream('text', { prompt: 'x' }, { maxAttempts: 1 })), ConnectionLost);
   assert.equal(seen[0].method, 'POST');
   assert.match(seen[0].headers['idempotency-key'], /^[0-9a-f]{32}$/);
 });
 
-test('a refusal throws the problem', async (t) => {
+test('an error response throws an ApiError with its problem', async (t) => {
   const { api } = await serve(t, {
     refuse: () => ({ status: 422, code: 'invalid_request', title: 'No', detail: 'Why', errors: [{ pointer: '/prompt', detail: 'Empty' }] }),
   });
-  for (const ask of [() => api.answer('text', {}), () => collect(api.stream('text', {})), () => collect(api.stream('text', {}, { door: 'follow' }))]) {
+  for (const ask of [() => api.answer('text', {}), () => collect(api.stream('text', {})), () => collect(api.stream('text', {}, { transport: 'follow' }))]) {
     await assert.rejects(ask(), (error) => {
       assert.ok(error instanceof ApiError);
       assert.equal(error.status, 422);
@@ -101,13 +101,13 @@ test('a refusal throws the problem', async (t) => {
   }
 });
 
-test('a retryable refusal of the first request is not repeated by the client', async (t) => {
+test('the client does not repeat a first request that fails with a retryable error', async (t) => {
   const { api, seen } = await serve(t, { refuse: () => ({ status: 503, code: 'overloaded', retryable: true }) });
   await assert.rejects(collect(api.stream('text', {})), ApiError);
   assert.equal(seen.length, 1);
 });
 
-test('a retryable refusal of a reconnection is waited out; a final one is not', async (t) => {
+test('a reconnection is repeated after a retryable error, and not after a final one', async (t) => {
   const busy = (count) => (count === 2 ? { status: 503, code: 'overloaded', retryable: true, retry_after: 0.01 } : null);
   const patient = await serve(t, { perConnection: 8, refuse: busy });
   assert.equal((await collect(patient.api.stream('text', {}))).at(-1).type, 'done');
@@ -115,12 +115,12 @@ test('a retryable refusal of a reconnection is waited out; a final one is not', 
   await assert.rejects(collect(gone.api.stream('text', {})), (error) => error.code === 'generation_expired');
 });
 
-test('a proxy page is an error too', async (t) => {
+test('an HTML page of a proxy is an ApiError too', async (t) => {
   const api = new StreamAPI({ baseUrl: 'http://x.test', fetch: async () => new Response('<html>', { status: 502, headers: { 'Retry-After': '3' } }) });
   await assert.rejects(api.answer('text', {}), (error) => error.retryable && error.retryAfter === 3 && error.status === 502);
 });
 
-test('the signal leaves the stream', async (t) => {
+test('an aborted signal ends the stream', async (t) => {
   const { api } = await serve(t);
   const leaving = new AbortController();
   await assert.rejects(async () => {
@@ -128,7 +128,7 @@ test('the signal leaves the stream', async (t) => {
   }, /left/);
 });
 
-test('a WebSocket resumes with the position it has seen', async () => {
+test('a WebSocket resumes after the last event', async () => {
   const sent = [];
   class Socket {
     readyState = 1;
@@ -152,14 +152,14 @@ test('a WebSocket resumes with the position it has seen', async () => {
     if (JSON.parse(text).type === 'auth') sent.push(JSON.parse(text));
     else send.call(this, text);
   })(Socket.prototype.send);
-  const events = await collect(api.stream('text', { prompt: 'x' }, { door: 'websocket' }));
+  const events = await collect(api.stream('text', { prompt: 'x' }, { transport: 'websocket' }));
   assert.deepEqual(events.map((event) => event.n), LOG.map((_, index) => index + 1));
   assert.deepEqual(sent.map((message) => message.type), ['auth', 'start', 'auth', 'resume']);
   assert.equal(sent[3].after, 4);
   assert.equal(events[1].data.text, 'h');
 });
 
-test('an EventSource gets plain parameters and a key of its own', () => {
+test('a query string has plain parameters and an idempotency key', () => {
   const query = new URLSearchParams(toQuery({ text: 'a b', labels: ['x', 'y'], multi_label: true, model: null }, 'k'));
   assert.deepEqual(query.getAll('labels'), ['x', 'y']);
   assert.equal(query.get('multi_label'), 'true');
@@ -168,7 +168,7 @@ test('an EventSource gets plain parameters and a key of its own', () => {
   assert.throws(() => toQuery({ labels: [{ name: 'x' }] }), (error) => error.errors[0].pointer === '/labels');
 });
 
-test('a ticket that could not be had is asked for again', async () => {
+test('a failed request for a ticket is repeated', async () => {
   const tickets = [];
   const outages = [() => { throw new TypeError('away'); }, () => Response.json({ code: 'store_unavailable', retryable: true, retry_after: 0.01 }, { status: 503 })];
   const fetch = async (url, { body } = {}) => {
@@ -197,19 +197,26 @@ test('a ticket that could not be had is asked for again', async () => {
     close() {}
   }
   const api = new StreamAPI({ baseUrl: 'http://x.test', key: 'sk', fetch, EventSource: Source });
-  const stream = api.stream('text', { prompt: 'x' }, { door: 'eventsource' });
+  const stream = api.stream('text', { prompt: 'x' }, { transport: 'eventsource' });
   stream.retry = 1;
   const events = await collect(stream);
   assert.deepEqual(events.map((event) => event.n), LOG.map((_, index) => index + 1));
-  // Two outages and a success; then the ticket that was had is presented again, as it is a claim.
+  // Two outages and a success; then the client sends the same ticket again.
   assert.deepEqual(tickets.map((path) => path.split('/')[2]), ['text', 'generations', 'generations', 'generations']);
   assert.equal(new Set(opened.slice(1).map((url) => url.searchParams.get('ticket'))).size, 1);
 });
 
-test('waits grow from what the server asked for, and never undercut it', () => {
+test('the backoff starts at the retry value of the server and grows', () => {
   assert.equal(backoff(1, 2000, () => 0), 2000);
   assert.equal(backoff(3, 2000, () => 0), 8000);
   assert.equal(backoff(20, 2000, () => 0), 30000);
   assert.equal(backoff(1, 60000, () => 0), 60000);
   assert.ok(backoff(1, null, () => 0.99) < 700);
+});
+
+test('`door` is an alias of `transport`, and an unknown transport throws', () => {
+  const api = new StreamAPI({ baseUrl: 'http://x.test' });
+  assert.equal(api.stream('text', {}, { door: 'follow' }).transport, 'follow');
+  assert.equal(api.stream('text', {}, { transport: 'websocket' }).door, 'websocket');
+  assert.throws(() => api.stream('text', {}, { transport: 'pigeon' }), TypeError);
 });

@@ -1,4 +1,4 @@
-// The page's pure parts: forms from schemas, Markdown as it streams, the curl line.
+// The modules of the page without a DOM: forms from schemas, streamed Markdown, curl commands.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -40,7 +40,7 @@ const DOC = {
   } } } } } },
 };
 
-test('a task nobody has heard of gets its form from the schema', () => {
+test('an unknown task gets its form from its schema', () => {
   assert.deepEqual(tasksOf(DOC).map((task) => task.name), ['fourth']);
   const { fields, examples } = formOf(DOC, 'fourth');
   assert.deepEqual(fields.map(({ name, kind }) => [name, kind]), [
@@ -55,7 +55,7 @@ test('a task nobody has heard of gets its form from the schema', () => {
   assert.equal(mainField(fields).name, 'text');
 });
 
-test('what is typed comes back as a request, and nothing typed is nothing sent', () => {
+test('controls are read as a request, and empty controls send nothing', () => {
   const fields = Object.fromEntries(formOf(DOC, 'fourth').fields.map((field) => [field.name, field]));
   const labels = ['plain', { name: 'long', description: 'a: b' }, 'a:b'];
   assert.deepEqual(fromControl(fields.labels, toControl(fields.labels, labels)), labels);
@@ -73,20 +73,20 @@ const blocks = (...chunks) => {
 };
 const SAMPLE = '# Head\n\nOne *two*\nthree.\n\n- a\n  - b\n\n1. x\n2. y\n\n> said\n> so\n\n```py\ndef f():\n\n    return "```"\n```\nafter\n\n---\n#no heading\n';
 
-test('Markdown is read into blocks', () => {
+test('Markdown is parsed into blocks', () => {
   assert.deepEqual(blocks(SAMPLE).map((block) => [block.kind, block.text]), [
     ['heading', 'Head'], ['paragraph', 'One *two*\nthree.'], ['item', 'a'], ['item', 'b'], ['item', 'x'], ['item', 'y'],
     ['quote', 'said\nso'], ['code', 'def f():\n\n    return "```"'], ['paragraph', 'after'], ['rule', ''], ['paragraph', '#no heading'],
   ]);
 });
 
-test('Markdown is the same however it was cut', () => {
+test('chunks do not change the blocks of Markdown', () => {
   const whole = blocks(SAMPLE);
   assert.deepEqual(blocks(...SAMPLE), whole);
   for (let cut = 0; cut < SAMPLE.length; cut += 1) assert.deepEqual(blocks(SAMPLE.slice(0, cut), SAMPLE.slice(cut)), whole, `cut at ${cut}`);
 });
 
-test('code that is shown is never taken back', () => {
+test('code is only ever appended to', () => {
   const reader = new Blocks();
   let shown = '';
   for (const char of '```\na\n  b`` `\n``\n\nc\n```\n') {
@@ -98,7 +98,7 @@ test('code that is shown is never taken back', () => {
   assert.equal(shown, 'a\n  b`` `\n``\n\nc');
 });
 
-test('what push says is unchanged is unchanged', () => {
+test('push returns the first block that changed', () => {
   const reader = new Blocks();
   let before = [];
   for (const char of SAMPLE) {
@@ -108,7 +108,7 @@ test('what push says is unchanged is unchanged', () => {
   }
 });
 
-test('a line without end stays cheap and loses nothing', () => {
+test('a very long line takes linear time and keeps all text', () => {
   const reader = new Blocks();
   const word = 'word '.repeat(50);
   const began = performance.now();
@@ -118,7 +118,7 @@ test('a line without end stays cheap and loses nothing', () => {
   assert.ok(reader.list.slice(1).every((block) => block.joined));
 });
 
-test('emphasis nests, and what is no emphasis stays as it is', () => {
+test('emphasis nests, and other text stays unchanged', () => {
   assert.deepEqual(inline('a **b *c*** `*d*` snake_case_name 2 * 3 * 4 \\*e\\*'), [
     { kind: 'text', text: 'a ' },
     { kind: 'strong', children: [{ kind: 'text', text: 'b ' }, { kind: 'em', children: [{ kind: 'text', text: 'c' }] }] },
@@ -129,13 +129,13 @@ test('emphasis nests, and what is no emphasis stays as it is', () => {
   assert.deepEqual(inline('<img src=x onerror=alert(1)> [a](javascript:b)'), [{ kind: 'text', text: '<img src=x onerror=alert(1)> [a](javascript:b)' }]);
 });
 
-test('hostile emphasis is read in a blink', () => {
+test('malicious emphasis is parsed quickly', () => {
   const began = performance.now();
   for (const text of ['`'.repeat(4000), '*'.repeat(4000), '*a '.repeat(1300), '_a'.repeat(2000), '`a``b'.repeat(800), '**a*'.repeat(1000)]) inline(text);
   assert.ok(performance.now() - began < 1000, `${performance.now() - began} ms`);
 });
 
-test('the curl line survives a shell', () => {
+test('the curl command is quoted for the shell', () => {
   const request = { prompt: `it's "$HOME" \`x\` \\ \n end` };
   const line = curl('http://h', 'text', request, 'post').replace(/^curl/, 'printf "%s\\0"');
   const args = execFileSync('sh', ['-c', line], { encoding: 'utf8' }).split('\0');

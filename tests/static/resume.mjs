@@ -1,22 +1,22 @@
-// Resumes a generation behind a position by each transport of the client, and prints what came.
+// Resumes a generation after a position over each transport of the client and prints the events.
 // node --experimental-websocket --experimental-eventsource resume.mjs URL GENERATION AFTER
 import { StreamAPI } from '../../static/client/streamapi.js';
 
 const [, , baseUrl, generation, after] = process.argv;
 const api = new StreamAPI({ baseUrl });
 
-async function resume(door) {
-  const stream = api.stream('text', { prompt: 'x' }, { door, maxAttempts: 3 });
+async function resume(transport) {
+  const stream = api.stream('text', { prompt: 'x' }, { transport, maxAttempts: 3 });
   Object.assign(stream, { generation, after: Number(after) });
-  const seen = [];
+  const events = [];
   try {
-    for await (const event of stream) seen.push([event.type, event.n]);
-    return [door, seen];
+    for await (const event of stream) events.push([event.type, event.n]);
+    return [transport, events];
   } catch (error) {
-    return [door, `${error.name}: ${error.message} after ${JSON.stringify(seen)}`];
+    return [transport, `${error.name}: ${error.message} after ${JSON.stringify(events)}`];
   }
 }
 
-const found = await Promise.all(['post', 'follow', 'eventsource', 'websocket'].map(resume));
-console.log(JSON.stringify(Object.fromEntries(found)));
+const results = await Promise.all(['post', 'follow', 'eventsource', 'websocket'].map(resume));
+console.log(JSON.stringify(Object.fromEntries(results)));
 process.exit(0);

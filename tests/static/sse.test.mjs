@@ -1,4 +1,4 @@
-// The parser's answer may not depend on where the bytes were cut.
+// The parser for Server-Sent Events. Its events do not depend on where chunks are cut.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { SSEParser } from '../../static/client/sse.js';
@@ -35,16 +35,16 @@ test('every cut at every byte gives the same events', () => {
   assert.equal(single.parser.retry, 2000);
 });
 
-test('one leading BOM is dropped, a later one is kept', () => {
+test('a leading BOM is removed, a later one is kept', () => {
   assert.deepEqual(parse(bytes('\uFEFFdata: a\n\n')).events[0].data, 'a');
   assert.deepEqual(parse(bytes('data: \uFEFFa\n\n')).events[0].data, '\uFEFFa');
 });
 
 test('comments, unknown fields and events without data are not events', () => {
-  const heard = [];
-  const parser = new SSEParser((raw) => heard.push(raw));
+  const comments = [];
+  const parser = new SSEParser((raw) => comments.push(raw));
   assert.deepEqual(parser.push(bytes(': ping\n\nfoo: bar\n\nevent: delta\n\n')), []);
-  assert.deepEqual(heard, [': ping', 'foo: bar', 'event: delta']);
+  assert.deepEqual(comments, [': ping', 'foo: bar', 'event: delta']);
 });
 
 test('an empty data line is an event with empty data', () => {
@@ -56,7 +56,7 @@ test('an event at the end of the stream without its blank line is discarded', ()
   assert.deepEqual(parse(bytes('data: a\n')).events, []);
 });
 
-test('the id stays until another comes, counts without data, and may not hold NUL', () => {
+test('the id stays until the next id, is set without data, and must not contain NUL', () => {
   const { parser, events } = parse(bytes('id: 7\ndata: a\n\ndata: b\n\nid: x\0y\ndata: c\n\nid: 9\n\n'));
   assert.deepEqual(events.map((event) => event.id), ['7', '7', '7']);
   assert.equal(parser.lastEventId, '9');

@@ -1,4 +1,4 @@
-"""The JavaScript client with a key, against a server that asks for one."""
+"""The JavaScript client with a key, against a server that requires keys."""
 
 import asyncio
 import json
@@ -15,26 +15,26 @@ CLIENT = Path(__file__).parent.parent.parent / "static" / "client" / "streamapi.
 SCRIPT = """
 import { StreamAPI } from '%s';
 const [baseUrl, good, bad] = process.argv.slice(1);
-const told = {};
-for (const door of ['post', 'follow', 'websocket']) {
+const outcomes = {};
+for (const transport of ['post', 'follow', 'websocket']) {
   for (const [name, key] of [['good', good], ['bad', bad]]) {
     const api = new StreamAPI({ baseUrl, key });
-    const stream = api.stream('text', { prompt: `Hello ${door}.` }, { door });
+    const stream = api.stream('text', { prompt: `Hello ${transport}.` }, { transport });
     try {
-      for await (const event of stream) told[`${door} ${name}`] = event.type;
+      for await (const event of stream) outcomes[`${transport} ${name}`] = event.type;
     } catch (error) {
-      told[`${door} ${name}`] = error.code ?? String(error);
+      outcomes[`${transport} ${name}`] = error.code ?? String(error);
     }
   }
 }
-console.log(JSON.stringify(told));
+console.log(JSON.stringify(outcomes));
 process.exit(0);
 """
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
-async def test_the_client_shows_its_key(guarded: Running) -> None:
-    """In a header, or as the first message of a socket; a bad one is told, and not tried again."""
+async def test_the_client_sends_its_key(guarded: Running) -> None:
+    """In a header, or in the first message of a WebSocket. A wrong key is an error at once."""
     good, _ = await guarded.key()
     script = SCRIPT % CLIENT.as_uri()
     node = await asyncio.create_subprocess_exec(
@@ -46,9 +46,9 @@ async def test_the_client_shows_its_key(guarded: Running) -> None:
     async with asyncio.timeout(20):
         output, error = await node.communicate()
     assert node.returncode == 0, error.decode()
-    told: dict[str, Any] = json.loads(output)
-    assert told == {
-        f"{door} {name}": "done" if name == "good" else "unauthenticated"
-        for door in ("post", "follow", "websocket")
+    outcomes: dict[str, Any] = json.loads(output)
+    assert outcomes == {
+        f"{transport} {name}": "done" if name == "good" else "unauthenticated"
+        for transport in ("post", "follow", "websocket")
         for name in ("good", "bad")
     }

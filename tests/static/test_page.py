@@ -1,7 +1,7 @@
-"""The demo page, as a person uses it: in a browser, against a real server.
+"""The playground as a user uses it: in a browser, against a real server.
 
-The page's policy forbids `eval`, so waiting is by selectors: `<html data-state>` says where the
-run is, `data-running` whether there is one.
+The Content-Security-Policy of the page forbids `eval`, so the tests wait for selectors:
+`<html data-state>` is the state of the run, `data-running` tells whether a run is active.
 """
 
 import re
@@ -13,22 +13,22 @@ from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from tests.conftest import Running
 from tests.static.conftest import in_browser
 
-DOORS = ("json", "post", "eventsource", "follow", "websocket")
-STREAMS = DOORS[1:]
+TRANSPORTS = ("json", "post", "eventsource", "follow", "websocket")
+STREAMS = TRANSPORTS[1:]
 
 
 @pytest.fixture
 async def page(browser: Browser, server: Running) -> AsyncIterator[Page]:
-    """The demo page, ready to run. Whatever a script throws fails the test."""
+    """The playground, ready to run. An exception in a script fails the test."""
     page = await browser.new_page()
     thrown: list[str] = []
 
-    def heard(line: ConsoleMessage) -> None:
+    def record(line: ConsoleMessage) -> None:
         if "Content Security" in line.text:
             thrown.append(line.text)
 
     page.on("pageerror", lambda error: thrown.append(str(error)))
-    page.on("console", heard)
+    page.on("console", record)
     await page.goto(server.url)
     await page.wait_for_selector("#run:enabled")
     yield page
@@ -36,10 +36,10 @@ async def page(browser: Browser, server: Running) -> AsyncIterator[Page]:
     assert thrown == []
 
 
-async def run(page: Page, door: str, prompt: str | None = None, task: str = "text") -> None:
-    """Fill in and press Run."""
+async def run(page: Page, transport: str, prompt: str | None = None, task: str = "text") -> None:
+    """Fill in the form and press Run."""
     await page.check(f"#task-{task}")
-    await page.check(f"#door-{door}")
+    await page.check(f"#transport-{transport}")
     if prompt is not None:
         await page.fill("#field-prompt", prompt)
     await page.click("#run")
@@ -51,37 +51,39 @@ async def reaches(page: Page, state: str) -> None:
 
 
 @in_browser
-@pytest.mark.parametrize("door", DOORS)
-async def test_every_door_shows_the_answer_and_its_figures(page: Page, door: str) -> None:
-    """Whatever the door, the answer is read as Markdown and the facts stand below."""
-    await run(page, door, f"What a {door} is.")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_every_transport_shows_the_answer_and_its_summary(page: Page, transport: str) -> None:
+    """Every transport shows the answer as Markdown and the summary below it."""
+    await run(page, transport, f"What a {transport} is.")
     await reaches(page, "done")
     await expect(page.locator("#result h3").first).not_to_be_empty()
-    await expect(page.locator("#facts")).to_contain_text("stop")
+    await expect(page.locator("#summary")).to_contain_text("stop")
 
 
 @in_browser
-@pytest.mark.parametrize("door", STREAMS)
-async def test_a_dropped_connection_resumes_and_the_text_is_whole(page: Page, door: str) -> None:
-    """After a drop in mid-answer the page says so, resumes, and shows what JSON shows."""
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_dropped_connection_resumes_and_the_text_is_whole(
+    page: Page, transport: str
+) -> None:
+    """After a drop the page reports it, resumes, and shows the same text as JSON."""
     words = "How rivers find the sea. [[words:150]]"
     await run(page, "json", words)
     await reaches(page, "done")
     whole = await page.inner_text("#result")
-    await run(page, door, f"{words} [[pace:0.05]]")
+    await run(page, transport, f"{words} [[pace:0.05]]")
     await reaches(page, "streaming")
     await page.click("#drop")
     await reaches(page, "reconnecting")
     await reaches(page, "done")
-    await expect(page.locator("#timeline")).to_contain_text(re.compile(r"Resumed at event \d+"))
+    await expect(page.locator("#timeline")).to_contain_text(re.compile(r"Resumed after event \d+"))
     assert await page.inner_text("#result") == whole
 
 
 @in_browser
-@pytest.mark.parametrize("door", STREAMS)
-async def test_stop_stops(page: Page, door: str) -> None:
-    """Escape stops the generation, by any door."""
-    await run(page, door, "Endless. [[pace:0.05]] [[words:5000]]")
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_stop_stops(page: Page, transport: str) -> None:
+    """Escape stops the generation over every transport."""
+    await run(page, transport, "Endless. [[pace:0.05]] [[words:5000]]")
     await reaches(page, "streaming")
     await page.keyboard.press("Escape")
     await reaches(page, "cancelled")
@@ -90,21 +92,21 @@ async def test_stop_stops(page: Page, door: str) -> None:
 
 @in_browser
 async def test_an_error_after_text_keeps_the_text_and_offers_to_try_again(page: Page) -> None:
-    """What had come stays; the error says its code."""
+    """The text stays, and the error has its code."""
     await run(page, "post", "A story. [[fault:error_after_text]]")
     await reaches(page, "failed")
-    await expect(page.locator(".trouble")).to_have_attribute("data-code", "upstream_interrupted")
+    await expect(page.locator(".error-card")).to_have_attribute("data-code", "upstream_interrupted")
     await expect(page.locator("#result .prose.main")).not_to_be_empty()
-    await expect(page.locator("#again")).to_be_visible()
+    await expect(page.locator("#retry")).to_be_visible()
 
 
 @in_browser
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_wrong_field_is_told_beside_the_field(page: Page, door: str) -> None:
-    """Even by `EventSource`, to which the browser tells nothing."""
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_an_invalid_field_has_its_error_beside_it(page: Page, transport: str) -> None:
+    """Even over `EventSource`, where the browser hides the error."""
     await page.click(".options summary")
     await page.fill("#field-temperature", "9")
-    await run(page, door, "Warm.")
+    await run(page, transport, "Warm.")
     await reaches(page, "failed")
     await expect(page.locator("#error-temperature")).not_to_be_empty()
     await expect(page.locator("#field-temperature")).to_have_attribute("aria-invalid", "true")
@@ -112,8 +114,8 @@ async def test_a_wrong_field_is_told_beside_the_field(page: Page, door: str) -> 
 
 @in_browser
 @pytest.mark.parametrize("size", [(390, 844), (1440, 900)], ids=["phone", "desk"])
-async def test_options_that_are_opened_are_seen(page: Page, size: tuple[int, int]) -> None:
-    """They do not open below the bar with the buttons."""
+async def test_opened_options_are_visible(page: Page, size: tuple[int, int]) -> None:
+    """The bar with the buttons does not cover them."""
     await page.set_viewport_size({"width": size[0], "height": size[1]})
     await page.click(".options summary")
     await expect(page.locator("#hint-model")).to_be_in_viewport(ratio=1)
@@ -121,15 +123,15 @@ async def test_options_that_are_opened_are_seen(page: Page, size: tuple[int, int
     hint = await page.locator("#hint-model").bounding_box()
     assert bar is not None
     assert hint is not None
-    assert hint["y"] + hint["height"] <= bar["y"], "the bar hides what was opened"
+    assert hint["y"] + hint["height"] <= bar["y"], "the bar covers the options"
 
 
 @in_browser
-@pytest.mark.parametrize("door", ["json", "post"])
-async def test_a_finished_code_answer_begins_at_its_top(page: Page, door: str) -> None:
-    """The code is what was asked for; its explanation stands below."""
+@pytest.mark.parametrize("transport", ["json", "post"])
+async def test_a_finished_code_answer_is_shown_from_its_top(page: Page, transport: str) -> None:
+    """The user wants the code first; the explanation is below it."""
     await page.set_viewport_size({"width": 1440, "height": 700})
-    await run(page, door, task="code")
+    await run(page, transport, task="code")
     await reaches(page, "done")
     await expect(page.locator("figure.first figcaption")).to_be_in_viewport(ratio=1)
     assert await page.evaluate("document.querySelector('#result').scrollTop") == 0
@@ -139,29 +141,29 @@ async def test_a_finished_code_answer_begins_at_its_top(page: Page, door: str) -
 
 @in_browser
 async def test_messages_show_code_as_code(page: Page, server: Running) -> None:
-    """What stands between backticks, in cards, beside fields and on the pages of errors."""
+    """Text between backticks is code in error cards, beside fields and on error pages."""
     await page.click(".options summary")
     await page.fill("#field-temperature", "9")
     await run(page, "post", "Warm.")
     await reaches(page, "failed")
-    await expect(page.locator(".trouble code").first).to_have_text("temperature")
+    await expect(page.locator(".error-card code").first).to_have_text("temperature")
     await expect(page.locator("#error-temperature")).to_have_text("must be at most 2.")
-    assert "`" not in await page.inner_text(".trouble")
+    assert "`" not in await page.inner_text(".error-card")
     await page.goto(f"{server.url}/errors/unauthenticated")
     await expect(page.locator("p code").nth(1)).to_have_text("Authorization: Bearer <key>")
     assert "`" not in await page.inner_text("main")
 
 
 @in_browser
-async def test_a_wrong_key_is_to_be_checked_not_entered(browser: Browser, guarded: Running) -> None:
-    """Who entered a key is not told to enter one."""
+async def test_a_wrong_key_has_its_own_advice(browser: Browser, guarded: Running) -> None:
+    """A user who entered a key is asked to check it, not to enter one."""
     page = await browser.new_page()
     await page.goto(guarded.url)
     await page.wait_for_selector("#run:enabled")
-    await run(page, "post", "Who may ask?")
+    await run(page, "post", "A question.")
     await expect(page.locator(".advice")).to_contain_text("Enter a key")
     await page.fill("#key", "sk-streamapi-wrong")
-    await run(page, "post", "Who may ask?")
+    await run(page, "post", "A question.")
     await expect(page.locator(".advice")).to_contain_text("does not know the key")
     await expect(page.locator(".advice")).not_to_contain_text("Enter a key")
     await page.close()
@@ -177,22 +179,22 @@ async def test_model_output_never_becomes_html(page: Page) -> None:
 
 
 @in_browser
-async def test_code_is_shown_with_its_language_and_verdict(page: Page) -> None:
-    """The code task: language, verdict, explanation."""
+async def test_code_is_shown_with_its_language_and_syntax_status(page: Page) -> None:
+    """The code task shows language, syntax status and explanation."""
     await run(page, "follow", task="code")
     await reaches(page, "done")
     await expect(page.locator("figure.first .language")).to_have_text("python")
-    await expect(page.locator("figure.first .verdict")).to_have_text("parses")
+    await expect(page.locator("figure.first .syntax-status")).to_have_text("Syntax is valid")
     await expect(page.locator("#result")).to_contain_text("Explanation")
 
 
 @in_browser
 async def test_labels_are_shown_as_bars(page: Page) -> None:
-    """The classification task: a bar for each label, the best one marked."""
+    """The classification task shows a bar for each label and marks the best."""
     await run(page, "post", task="classification")
     await reaches(page, "done")
-    asked = (await page.input_value("#field-labels")).splitlines()
-    await expect(page.locator(".bars li")).to_have_count(len(asked))
+    labels = (await page.input_value("#field-labels")).splitlines()
+    await expect(page.locator(".bars li")).to_have_count(len(labels))
     await expect(page.locator(".bars [data-best=true] .note")).to_have_text("best")
 
 
@@ -209,41 +211,41 @@ async def test_nothing_is_wider_than_the_screen(page: Page) -> None:
 
 
 @in_browser
-async def test_a_key_opens_every_door(browser: Browser, guarded: Running) -> None:
-    """Where a key is needed the page asks for it, keeps it out of every address and store, and
-    `EventSource` shows a ticket in its place."""
+async def test_a_key_works_with_every_transport(browser: Browser, guarded: Running) -> None:
+    """The page requests a key when the server needs one. No URL and no browser storage contains
+    the key; `EventSource` sends a ticket instead."""
     key, _ = await guarded.key()
     page = await browser.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
     await page.goto(guarded.url)
     await page.wait_for_selector("#run:enabled")
-    await run(page, "json", "Who may ask?")
+    await run(page, "json", "A question.")
     await page.wait_for_selector("#key-row:visible")
     await page.fill("#key", key)
-    for door in DOORS:
-        await run(page, door, f"What a key opens by {door}.")
+    for transport in TRANSPORTS:
+        await run(page, transport, f"A key over {transport}.")
         await reaches(page, "done")
-    assert any("ticket=tkt_" in url for url in asked)
-    assert not any(key in url for url in asked)
+    assert any("ticket=tkt_" in url for url in urls)
+    assert not any(key in url for url in urls)
     stored = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     assert (stored, await page.evaluate("document.cookie")) == ("[{},{}]", "")
     await page.close()
 
 
 @in_browser
-async def test_the_documentation_is_without_a_complaint(browser: Browser, server: Running) -> None:
-    """Scalar finds nothing wrong with the document, shows what a task takes first, names the
-    items of lists, and there is a way back to the page."""
+async def test_the_documentation_page_logs_no_errors(browser: Browser, server: Running) -> None:
+    """Scalar accepts the document, shows the fields of a task in order, names the items of lists,
+    and links back to the playground."""
     page = await browser.new_page(viewport={"width": 1440, "height": 1500})
-    said: list[str] = []
+    complaints: list[str] = []
 
-    def heard(line: ConsoleMessage) -> None:
+    def record(line: ConsoleMessage) -> None:
         if line.type in ("warning", "error"):
-            said.append(line.text)
+            complaints.append(line.text)
 
-    page.on("console", heard)
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", record)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     await page.goto(f"{server.url}/docs#tag/text/POST/v1/text")
     body = page.locator(".request-body:visible").first
     await expect(body).to_contain_text("on_disconnect", timeout=20_000)
@@ -252,7 +254,7 @@ async def test_the_documentation_is_without_a_complaint(browser: Browser, server
     assert "string[]" in text, text
     names = re.findall(r"^(prompt|messages|system|model|stop)$", text, re.M)
     assert names[:4] == ["prompt", "messages", "system", "model"]
-    assert said == []
+    assert complaints == []
     await page.click("text=Try it on the page")
     await page.wait_for_selector("#run:enabled")
     await page.close()
