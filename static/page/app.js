@@ -5,7 +5,7 @@ import { curl } from './curl.js';
 import { byId, copyButton, el, nextFrame } from './dom.js';
 import { errorCard } from './error-card.js';
 import { Form } from './form.js';
-import { RunMetrics } from './metrics.js';
+import { RunMetrics, seconds } from './metrics.js';
 import { ResultView } from './result.js';
 import { RawEvents, Timeline, showSummary } from './run-details.js';
 import { formOf, tasksOf } from './schema.js';
@@ -186,7 +186,7 @@ function handleEnding({ type, data }) {
   }
   result.finish(data.result ?? {});
   showSummary(data);
-  timeline.add(metrics.elapsed, `Done: ${data.usage?.output_tokens ?? 0} tokens in ${(metrics.elapsed / 1000).toFixed(1)} s`, 'good');
+  timeline.add(metrics.elapsed, `Done: ${data.usage?.output_tokens ?? 0} tokens in ${seconds(metrics.elapsed)} s`, 'good');
 }
 
 function handleConnection({ state, after, delay, reason }) {
@@ -215,6 +215,8 @@ function handleError(error) {
   if (unauthenticated) byId('key-row').hidden = false;
   const unplaced = error instanceof ApiError ? form.showErrors(error.errors) : [];
   result.append(errorCard(error, { unplaced, keySent: Boolean(api.key), retry: start }));
+  // After the card, which scrolls into view too.
+  form.focusFirstError();
   if (unauthenticated) byId('key').focus();
   timeline.add(metrics.elapsed, `Failed: ${error.title || error.message}`, 'bad');
   if (!(error instanceof ApiError)) console.error(error);
@@ -232,6 +234,15 @@ async function stop() {
   run.abort.abort(run.left);
 }
 
+/** Scrolls to the options that the user opened. On a wide screen only the form scrolls, not the page. */
+function showOptions() {
+  const panel = byId('options-panel');
+  const fields = byId('request-fields');
+  if (!panel.open) return;
+  if (fields.scrollHeight > fields.clientHeight) fields.scrollTop += panel.getBoundingClientRect().top - fields.getBoundingClientRect().top;
+  else panel.scrollIntoView();
+}
+
 function updateButtons() {
   byId('run').disabled = Boolean(run);
   byId('stop').disabled = !run;
@@ -244,8 +255,8 @@ byId('form').addEventListener('submit', (event) => (event.preventDefault(), star
 byId('form').addEventListener('input', () => nextFrame(showCurl));
 byId('curl-tools').append(copyButton(() => byId('curl').textContent));
 byId('curl-panel').addEventListener('toggle', showCurl);
-// `toggle` would also fire when an error opens the options, and scroll away from the wrong field.
-document.querySelector('.options summary').addEventListener('click', ({ currentTarget: summary }) => nextFrame(() => summary.parentNode.open && summary.scrollIntoView()));
+// `toggle` would also fire when an error opens the options, and would scroll away from the invalid field.
+byId('options-panel').querySelector('summary').addEventListener('click', () => nextFrame(showOptions));
 byId('key').addEventListener('input', () => (api.key = byId('key').value.trim() || null));
 byId('stop').addEventListener('click', stop);
 byId('drop').addEventListener('click', () => run?.stream?.drop());

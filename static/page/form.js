@@ -75,10 +75,17 @@ export class Form {
       control.input.setAttribute('aria-invalid', 'true');
       return false;
     });
-    const first = this.host.querySelector('[aria-invalid]') ?? this.options.querySelector('[aria-invalid]');
-    if (first && this.options.contains(first)) this.options.closest('details').open = true;
-    first?.focus();
     return unplaced;
+  }
+
+  /** Moves the focus to the first field with an error, if there is one. */
+  focusFirstError() {
+    const first = this.host.querySelector('[aria-invalid]') ?? this.options.querySelector('[aria-invalid]');
+    if (!first) return;
+    if (this.options.contains(first)) this.options.closest('details').open = true;
+    first.focus();
+    // The error message is below the field, so `focus` alone can leave it out of sight.
+    first.closest('.field').scrollIntoView({ block: 'nearest' });
   }
 
   clearErrors() {

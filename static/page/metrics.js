@@ -147,6 +147,7 @@ function byColumn(counts, x) {
   return columns;
 }
 
+/** A duration in seconds, with a precision that fits its length. */
 export function seconds(milliseconds) {
   return milliseconds < 100_000 ? (milliseconds / 1000).toFixed(2) : (milliseconds / 1000).toFixed(0);
 }

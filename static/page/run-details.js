@@ -85,7 +85,7 @@ export function showSummary(answer = null) {
   const values = {
     'Input tokens': usage.input_tokens,
     'Output tokens': usage.output_tokens,
-    'of which thoughts': usage.thought_tokens,
+    'Thoughts in output': usage.thought_tokens,
     'Requested model': model.requested,
     'Served by model': model.served,
     'Ignored settings': model.dropped?.length ? model.dropped.join(', ') : model.served ? 'none' : undefined,

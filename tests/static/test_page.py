@@ -115,8 +115,9 @@ async def test_an_invalid_field_has_its_error_beside_it(page: Page, transport: s
 @in_browser
 @pytest.mark.parametrize("size", [(390, 844), (1440, 900)], ids=["phone", "desk"])
 async def test_opened_options_are_visible(page: Page, size: tuple[int, int]) -> None:
-    """The bar with the buttons does not cover them."""
+    """The bar with the buttons does not cover them, open or closed."""
     await page.set_viewport_size({"width": size[0], "height": size[1]})
+    await expect(page.locator(".options summary")).to_be_in_viewport(ratio=1)
     await page.click(".options summary")
     await expect(page.locator("#hint-model")).to_be_in_viewport(ratio=1)
     bar = await page.locator(".runbar").bounding_box()
@@ -124,6 +125,19 @@ async def test_opened_options_are_visible(page: Page, size: tuple[int, int]) -> 
     assert bar is not None
     assert hint is not None
     assert hint["y"] + hint["height"] <= bar["y"], "the bar covers the options"
+
+
+@in_browser
+async def test_an_invalid_field_is_in_sight_on_a_phone(page: Page) -> None:
+    """Together with its error, although the error card is elsewhere on the page."""
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.click(".options summary")
+    await page.fill("#field-temperature", "9")
+    await run(page, "post", "Warm.")
+    await reaches(page, "failed")
+    await expect(page.locator("#field-temperature")).to_be_focused()
+    for selector in ("#field-temperature", "#error-temperature"):
+        await expect(page.locator(selector)).to_be_in_viewport(ratio=1)
 
 
 @in_browser
