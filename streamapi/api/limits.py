@@ -16,6 +16,7 @@ from quart_rate_limiter import (
     QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE,
     RateLimit,
     RateLimiter,
+    rate_exempt,
 )
 
 from streamapi.access.answer_charge import State
@@ -27,6 +28,9 @@ from streamapi.errors import RateLimited, StreamapiError
 from streamapi.settings import Settings
 
 V = TypeVar("V", bound=Callable[..., Any])
+
+CHEAP = "a file, or as cheap as a file: it starts nothing"
+"""Why pages and documents have no request limit."""
 
 
 class AtomicRateLimiter(RateLimiter):
@@ -55,6 +59,16 @@ class AtomicRateLimiter(RateLimiter):
             response.headers["RateLimit-Policy"] = ", ".join(_policy(*it) for it in told)
             response.headers["RateLimit"] = ", ".join(_state(*it) for it in told)
         return response
+
+
+def unlimited(why: str) -> Callable[[V], V]:
+    """Mark a route that has no request limit, with the reason."""
+
+    def mark(view: V) -> V:
+        view.unlimited = why  # type: ignore[attr-defined]
+        return rate_exempt(view)
+
+    return mark
 
 
 def resumable(view: V) -> V:
@@ -105,7 +119,7 @@ def wait_longer(error: StreamapiError) -> None:
 
 
 def register(app: Quart, settings: Settings) -> None:
-    """Limit every route but those marked with `rate_exempt`."""
+    """Limit every route but those marked with `unlimited`."""
     rate = settings.rate()
     limits = [RateLimit(rate[0], timedelta(seconds=rate[1]))] if rate else []
     AtomicRateLimiter(app, default_limits=limits)

@@ -11,10 +11,10 @@ from hashlib import sha256
 from importlib.resources import files
 
 from quart import Quart, Response, request
-from quart_rate_limiter import rate_exempt
 from quart_schema import QuartSchema
 
 from streamapi.api.documents import asyncapi, openapi, streams
+from streamapi.api.limits import CHEAP, unlimited
 from streamapi.api.who import open_to_all
 from streamapi.generation.event import encode
 
@@ -80,7 +80,7 @@ class Documentation(QuartSchema):
 
     _bytes: bytes = b""
 
-    @rate_exempt
+    @unlimited(CHEAP)
     @open_to_all
     async def openapi(self) -> Response:
         """The OpenAPI document."""
@@ -105,19 +105,19 @@ def register(app: Quart) -> None:
     events = cache(lambda: encode(asyncapi.document(provider.schemas)))
 
     @app.get("/openapi-3.1.json")
-    @rate_exempt
+    @unlimited(CHEAP)
     @open_to_all
     async def openapi_3_1() -> Response:
         return await _document(older(), "application/json")
 
     @app.get("/asyncapi.json")
-    @rate_exempt
+    @unlimited(CHEAP)
     @open_to_all
     async def asyncapi_json() -> Response:
         return await _document(events(), "application/json")
 
     @app.get("/docs")
-    @rate_exempt
+    @unlimited(CHEAP)
     @open_to_all
     async def docs() -> Response:
         response = await _document(_page(), "text/html; charset=utf-8")
@@ -126,13 +126,13 @@ def register(app: Quart) -> None:
         return response
 
     @app.get("/docs/scalar.js")
-    @rate_exempt
+    @unlimited(CHEAP)
     @open_to_all
     async def scalar_js() -> Response:
         return await _document(_script(), "text/javascript; charset=utf-8", YEAR)
 
     @app.get("/docs/start.js")
-    @rate_exempt
+    @unlimited(CHEAP)
     @open_to_all
     async def start_js() -> Response:
         return await _document(START.encode(), "text/javascript; charset=utf-8")

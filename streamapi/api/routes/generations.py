@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from quart import Blueprint, Response, request
-from quart_rate_limiter import rate_exempt
 
 from streamapi.api import replays, sse
 from streamapi.api.answer import answer, headers
@@ -17,6 +16,7 @@ from streamapi.api.description import (
     EventStream,
     Reply,
 )
+from streamapi.api.limits import unlimited
 from streamapi.api.parameters import AFTER_NUMBER, LAST_EVENT_ID, TICKET
 from streamapi.api.problems import request_id
 from streamapi.api.shapes import Answer
@@ -46,7 +46,7 @@ async def get(generation_id: str) -> Response:
 
 
 @routes.get("/<generation_id>/events")
-@rate_exempt
+@unlimited("a reader starts nothing, and a reconnection must succeed")
 @takes_tickets
 @only_resumes
 @Description(

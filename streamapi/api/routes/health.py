@@ -5,10 +5,10 @@ from typing import Literal
 
 from msgspec import Struct
 from quart import Blueprint, Response
-from quart_rate_limiter import rate_exempt
 
 from streamapi.api.context import services
 from streamapi.api.description import SERVICE, Description, Reply
+from streamapi.api.limits import unlimited
 from streamapi.api.who import open_to_all
 from streamapi.generation.event import encode
 from streamapi.services import Services
@@ -34,7 +34,7 @@ class Readiness(Struct, kw_only=True):
 
 @routes.get("/healthz")
 @Description("healthz", SERVICE, {200: Reply("It lives.", Alive)})
-@rate_exempt
+@unlimited("probes ask often")
 @open_to_all
 async def healthz() -> Response:
     """This process lives."""
@@ -47,7 +47,7 @@ async def healthz() -> Response:
     SERVICE,
     {200: Reply("It takes work.", Readiness), 503: Reply("It is ending.", Readiness)},
 )
-@rate_exempt
+@unlimited("probes ask often")
 @open_to_all
 async def readyz() -> Response:
     """This process takes work: 503 from the moment it is told to end."""

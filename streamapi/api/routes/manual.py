@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 
 from quart import Blueprint, Response, request
-from quart_rate_limiter import rate_exempt
 
 from streamapi.api import markdown
+from streamapi.api.limits import CHEAP, unlimited
 from streamapi.api.who import open_to_all
 from streamapi.errors import NotFound
 
@@ -58,7 +58,7 @@ routes = Blueprint("manual", __name__)
 
 @routes.get("/manual", strict_slashes=False)
 @routes.get("/manual/<path:name>")
-@rate_exempt
+@unlimited(CHEAP)
 @open_to_all
 async def page(name: str = "index") -> Response:
     """A page of the manual; as Markdown where the address ends in `.md`."""
@@ -73,7 +73,7 @@ async def page(name: str = "index") -> Response:
 
 
 @routes.get("/llms.txt")
-@rate_exempt
+@unlimited(CHEAP)
 @open_to_all
 async def llms() -> Response:
     """What the manual has, for programs that read: the title, a summary, links to Markdown."""

@@ -1,10 +1,10 @@
 """Metrics of this process, for Prometheus to scrape."""
 
 from quart import Blueprint, Response
-from quart_rate_limiter import rate_exempt
 
 from streamapi.api.context import services
 from streamapi.api.description import SERVICE, Description, Reply
+from streamapi.api.limits import unlimited
 from streamapi.api.who import needs
 from streamapi.telemetry.metrics import CONTENT_TYPE
 
@@ -12,7 +12,7 @@ routes = Blueprint("metrics", __name__)
 
 
 @routes.get("/metrics")
-@rate_exempt
+@unlimited("a scraper comes at its own interval")
 @needs("usage")
 @Description(
     "metrics", SERVICE, {200: Reply("Prometheus's text format.", str, media_type="text/plain")}

@@ -12,9 +12,9 @@ from inspect import cleandoc
 from pathlib import Path
 
 from quart import Blueprint, Response, request
-from quart_rate_limiter import rate_exempt
 
 from streamapi.api.description import SERVICE, Description, Reply
+from streamapi.api.limits import CHEAP, unlimited
 from streamapi.api.who import open_to_all
 from streamapi.errors import NotFound, every_error
 
@@ -50,7 +50,7 @@ routes = Blueprint("pages", __name__)
 
 
 @routes.get("/")
-@rate_exempt
+@unlimited(CHEAP)
 @open_to_all
 async def index() -> Response:
     """The playground."""
@@ -58,7 +58,7 @@ async def index() -> Response:
 
 
 @routes.get("/static/<path:name>")
-@rate_exempt
+@unlimited(CHEAP)
 @open_to_all
 async def static(name: str) -> Response:
     """A file of the front end; 308 for a former address. Files are few and small, so they are
@@ -74,7 +74,7 @@ async def static(name: str) -> Response:
 
 
 @routes.get("/errors/<code>")
-@rate_exempt
+@unlimited(CHEAP)
 @open_to_all
 @Description(
     "error_page",
