@@ -6,7 +6,6 @@ from quart import Quart
 
 from streamapi import drain
 from streamapi.api import body, headers, limits, patches, problems, who
-from streamapi.api.patches import connections, heads, websocket
 from streamapi.api.routes import docs, every_blueprint, socket, tasks
 from streamapi.services import build
 from streamapi.settings import Settings, read_settings, unread_variables
@@ -26,10 +25,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     parts = build(settings, emulated)
     app = Quart(__name__, static_folder=None)
     app.request_class = body.JsonRequest
-    patches.apply()
-    app.extensions[connections.EXTENSION] = connections.ConnectionBounds.of_settings(settings)
-    app.asgi_websocket_class = websocket.BoundedSocket
-    app.asgi_app = heads.only(app.asgi_app)  # type: ignore[method-assign, assignment]
+    patches.apply(app, settings)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = settings.body_timeout
     app.extensions["streamapi"] = parts

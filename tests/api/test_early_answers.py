@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypercorn.protocol.http_stream import HTTPStream
 
-from streamapi.api.patches import http1
+from streamapi.api.patches import closing
 from streamapi.emulator import Emulator
 from tests.api.raw import head, raw
 from tests.api.wire import http, unique
@@ -135,7 +135,7 @@ async def test_a_client_that_never_stops_is_cut_off(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a body that is refused for its size, so much is received and no more."""
-    monkeypatch.setattr(http1, "LINGER_BYTES", 1_000_000)
+    monkeypatch.setattr(closing, "LINGER_BYTES", 1_000_000)
     async with raw(server, post("/v1/text", 1_000_000_000)) as client:
         assert (await client.answer()).status == 413
         async with asyncio.timeout(10):

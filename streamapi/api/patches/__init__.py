@@ -1,19 +1,36 @@
 """What is changed in Hypercorn, h11, wsproto and Quart: one file per concern, each with its
-incident. Each asserts at the start that what it replaces is there, so that a release that renames
-a private part is noticed when the server starts, and not by an attacker.
+incident. None of them offers a setting for it.
 
+Each patch names what it relies on, and a server whose libraries lack one of these names does not
+start. So a release that renames a private part is noticed by us, and not by an attacker.
+
+targets.py      what the patches rely on, and how that is checked
 connections.py  bounds of connections and of the time for a head
 heads.py        HTTP/1.1 only, and only heads that can be read in one way
-http1.py        early answers, the time for a head, chunks written directly
+http1.py        how a connection reads requests and writes responses
+closing.py      how a connection ends: early answers, refused heads, timers
 websocket.py    bounds of frames and messages
 answers.py      problems that are answered before the app is asked
 """
 
-from streamapi.api.patches import connections, http1, websocket
+from quart import Quart
+
+from streamapi.api.patches import closing, connections, heads, http1, targets, websocket
+from streamapi.settings import Settings
+
+TARGETS = (
+    *connections.TARGETS,
+    *heads.TARGETS,
+    *closing.TARGETS,
+    *http1.TARGETS,
+    *websocket.TARGETS,
+)
 
 
-def apply() -> None:
-    """Let Hypercorn serve with these. It offers no setting for any of them."""
-    connections.apply()
-    http1.apply()
-    websocket.apply()
+def apply(app: Quart, settings: Settings) -> None:
+    """Let Hypercorn serve the app with these patches. Raises `MissingTarget` where an installed
+    library is not one that they fit."""
+    targets.apply(*TARGETS)
+    connections.apply(app, settings)
+    heads.apply(app)
+    websocket.apply(app)

@@ -28,7 +28,7 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     return headers
 
 
-def closing(error: StreamapiError, status: int | None = None) -> tuple[int, Headers, bytes]:
+def closing_answer(error: StreamapiError, status: int | None = None) -> tuple[int, Headers, bytes]:
     """The status, the headers and the body of an answer behind which the connection closes.
     `status` replaces the error's own."""
     problem = replace(error.problem(), request_id=new_request_id())

@@ -13,9 +13,11 @@ from typing import Any
 from hypercorn.asyncio import run as server
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.typing import AppWrapper
+from quart import Quart
 
 from streamapi.access.limit_key import network
-from streamapi.api.patches.answers import closing
+from streamapi.api.patches.answers import closing_answer
+from streamapi.api.patches.targets import Replaces, Uses
 from streamapi.errors import Overloaded
 from streamapi.settings import Settings
 
@@ -107,12 +109,15 @@ class BoundedServer(TCPServer):
             await super()._close()
 
 
-def apply() -> None:
-    """Let Hypercorn's connections be counted."""
-    assert hasattr(server, "TCPServer"), "Hypercorn serves by another class"
-    for name in ("_read_data", "_close"):
-        assert hasattr(TCPServer, name), f"Hypercorn's TCPServer has no {name}"
-    server.TCPServer = BoundedServer
+TARGETS = (
+    Replaces(server, "TCPServer", BoundedServer, used_by=(server, "worker_serve")),
+    Uses(TCPServer, ("run", "_read_data", "_close"), ("app", "idle_task", "send_lock", "writer")),
+)
+
+
+def apply(app: Quart, settings: Settings) -> None:
+    """Let Hypercorn count the app's connections."""
+    app.extensions[EXTENSION] = ConnectionBounds.of_settings(settings)
 
 
 def _address(writer: Any) -> str:
@@ -122,6 +127,6 @@ def _address(writer: Any) -> str:
 
 def _busy() -> bytes:
     """The answer to a connection that is one too many, without reading its request."""
-    status, headers, body = closing(Overloaded("Too many connections are open."))
+    status, headers, body = closing_answer(Overloaded("Too many connections are open."))
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     return b"HTTP/1.1 %d \r\n%b\r\n%b" % (status, lines, body)

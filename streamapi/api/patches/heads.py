@@ -10,7 +10,9 @@ from typing import Any
 
 import h11
 from hypercorn.typing import ASGIFramework
+from quart import Quart
 
+from streamapi.api.patches.targets import Uses
 from streamapi.api.request_head import origin_form
 
 FAULTS = {
@@ -42,6 +44,14 @@ def checked(request: h11.Request) -> h11.Request:
         headers=request.headers,
         http_version=request.http_version,
     )
+
+
+TARGETS = (Uses(Quart, ("asgi_app",), ("asgi_app",)),)
+
+
+def apply(app: Quart) -> None:
+    """Let the app be asked by clients of HTTP/1 alone."""
+    app.asgi_app = only(app.asgi_app)  # type: ignore[method-assign, assignment]
 
 
 def only(app: ASGIFramework) -> ASGIFramework:

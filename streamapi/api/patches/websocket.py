@@ -7,17 +7,25 @@ from typing import Any, cast
 
 from hypercorn.protocol import h11, ws_stream
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Response, StreamClosed
-from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, Handshake, WSStream
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.ws_stream import (
+    ASGIWebsocketState,
+    FrameTooLargeError,
+    Handshake,
+    WebsocketBuffer,
+    WSStream,
+)
 from hypercorn.typing import ASGIReceiveCallable, WebsocketScope
 from quart import Quart
 from quart.asgi import ASGIWebsocketConnection
-from wsproto.connection import ConnectionState
+from wsproto.connection import Connection, ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason
 
-from streamapi.api.patches.answers import closing
-from streamapi.api.patches.http1 import CONNECTION
+from streamapi.api.patches.answers import closing_answer
+from streamapi.api.patches.closing import CONNECTION
+from streamapi.api.patches.targets import Replaces, Uses
 from streamapi.api.request_head import is_websocket_key
 from streamapi.errors import MalformedRequest
 
@@ -183,7 +191,7 @@ class BoundedStream(WSStream):
 
     async def _send_error_response(self, status_code: int) -> None:
         detail = "This is not a valid WebSocket handshake (RFC 6455, section 4.1)."
-        status, headers, body = closing(MalformedRequest(detail), status_code)
+        status, headers, body = closing_answer(MalformedRequest(detail), status_code)
         self.lingers = True
         await self.send(Response(stream_id=self.stream_id, headers=headers, status_code=status))
         await self.send(Body(stream_id=self.stream_id, data=body))
@@ -207,18 +215,6 @@ def bound_first_message(scope: Any, most: int, code: int) -> None:
         stream.bound_message(most, code)
 
 
-def apply() -> None:
-    """Let Hypercorn's sockets be these."""
-    assert hasattr(h11, "WSStream"), "Hypercorn has other sockets"
-    for name in ("_handle_events", "_send_error_response", "_send_wsproto_event"):
-        assert hasattr(WSStream, name), f"Hypercorn's WSStream has no {name}"
-    assert hasattr(ws_stream, "PerMessageDeflate"), "Hypercorn compresses by another class"
-    assert hasattr(ws_stream, "Handshake"), "Hypercorn shakes hands by another class"
-    ws_stream.PerMessageDeflate = _NoDeflate
-    ws_stream.Handshake = StrictHandshake  # type: ignore[misc]
-    h11.WSStream = BoundedStream
-
-
 class BoundedSocket(ASGIWebsocketConnection):
     """Quart's connection, with a bound on the messages that wait (its own queue has none), and
     with empty binary messages told from missing ones."""
@@ -235,3 +231,29 @@ class BoundedSocket(ASGIWebsocketConnection):
                 await self.queue.put(event.get("bytes") or b"" if text is None else text)
             elif event["type"] == "websocket.disconnect":
                 return
+
+
+TARGETS = (
+    Uses(
+        WSStream,
+        ("handle", "app_send", "_handle_events", "_send_error_response", "_send_wsproto_event"),
+        (
+            *("app_put", "buffer", "closed", "config", "connection", "handshake", "scope"),
+            *("send", "start_time", "state", "stream_id"),
+        ),
+    ),
+    Uses(Handshake, ("is_valid",), ("accepted", "key")),
+    Uses(WebsocketBuffer, ("clear", "extend", "to_message"), ("length", "max_length")),
+    Uses(PerMessageDeflate, ("accept",)),
+    Uses(Connection, ("events", "receive_data", "state")),
+    Uses(Quart, attributes=("asgi_websocket_class",)),
+    Uses(ASGIWebsocketConnection, ("handle_messages",), ("queue",)),
+    Replaces(h11, "WSStream", BoundedStream, used_by=(H11Protocol, "_create_stream")),
+    Replaces(ws_stream, "Handshake", StrictHandshake, used_by=(WSStream, "handle")),
+    Replaces(ws_stream, "PerMessageDeflate", _NoDeflate, used_by=(Handshake, "accept")),
+)
+
+
+def apply(app: Quart) -> None:
+    """Let the app's own side of a WebSocket be bounded, too."""
+    app.asgi_websocket_class = BoundedSocket
