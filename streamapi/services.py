@@ -77,6 +77,7 @@ def build(settings: Settings, emulated: bool) -> Services:
             key.get_secret_value() if key else "none",
             settings.gemini_reader,
             settings.gemini_proxy or None,
+            settings.connect_timeout,
         ),
         logs=logs,
         generations=generations,

@@ -83,6 +83,16 @@ WRONG: list[tuple[str, Any]] = [
     ("bind", "127.0.0.1:http"),
     ("gemini_base_url", "ftp://x"),
     ("gemini_base_url", "https://"),
+    ("gemini_base_url", "https://example.com:99999"),
+    ("gemini_proxy", "proxy.example.com:3128"),
+    ("gemini_proxy", "socks5://proxy.example.com"),
+    ("redis_url", "localhost:6379"),
+    ("redis_url", "http://localhost:6379"),
+    ("redis_url", "redis://localhost:six"),
+    ("redis_url", "redis://:pass#word@localhost"),
+    ("redis_prefix", ""),
+    ("redis_prefix", "a b"),
+    ("connect_timeout", 0),
     ("retry_attempts", 0),
     ("retry_attempts", 21),
     ("retry_backoff", 0),
@@ -122,6 +132,23 @@ def test_what_is_out_of_bounds_is_refused(
         read_settings()
     assert environment_name(name) in str(refused.value)
     assert "Value error" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("redis_url", "redis://localhost:6379"),
+        ("redis_url", "rediss://user:p%40ss@[::1]:6380/1"),
+        ("redis_url", "unix://user@/run/redis.sock?db=1"),
+        ("database_url", "sqlite:////data/streamapi.db"),
+        ("gemini_base_url", "http://127.0.0.1:8001/gateway"),
+        ("gemini_proxy", "http://user:secret@proxy.example.com:3128"),
+        ("gemini_proxy", ""),
+    ],
+)
+def test_an_address_stays_as_it_was_given(name: str, value: str) -> None:
+    """The client that connects to it reads it, not pydantic."""
+    assert getattr(read_settings(**{name: value}), name) == value
 
 
 def test_deadlines_that_do_not_nest_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Settings of who may ask."""
+"""Settings of access: who may call the API, and where the keys are."""
 
 from typing import Literal
 
@@ -8,38 +8,44 @@ from streamapi.settings.values import DatabaseUrl, Seconds
 
 
 class AccessSettings(BaseModel):
-    """A section of `Settings`."""
+    """The section of `Settings` for access."""
 
     auth: Literal["open", "keys"] = Field(
         "open",
-        description="Who may ask: `keys` asks for a key; `open` asks for none, and serves on a "
-        "loopback address only.",
+        description="Who may call the API. `keys`: callers need an API key. `open`: nobody needs "
+        "a key, and the server listens on a loopback address only.",
     )
     database_url: DatabaseUrl = Field(
         "sqlite:///streamapi.db",
-        description="Where keys are kept: a SQLite file, here in the working directory. Not "
-        "touched while `STREAMAPI_AUTH` is `open`.",
+        description="The database that keeps the API keys: the address of a SQLite file. The "
+        "default is a file in the working directory. Not used while `STREAMAPI_AUTH` is `open`.",
     )
     database_timeout: Seconds = Field(
-        5.0, description="For one look into the database; beyond it: `store_unavailable`."
+        5.0,
+        description="Seconds for one database transaction. A request that needs a slower one "
+        "gets 503 (`store_unavailable`).",
     )
     key_ttl: Seconds = Field(
         30.0,
-        description="How long a key is taken as it was last seen in the database: a revoked one "
-        "dies everywhere within this time.",
+        description="Seconds for which a process trusts its last look at a key in the database. "
+        "A revoked key stops working everywhere within this time.",
     )
     key_grace: float = Field(
         300.0,
         ge=0,
         le=86_400,
-        description="How long after that a known key goes on working while the database is away.",
+        description="Seconds after that for which a known key still works while the database is "
+        "unavailable. Then its requests get 503 (`store_unavailable`).",
     )
     auth_timeout: Seconds = Field(
-        10.0, description="For a WebSocket without a key in its handshake to send `auth` (4401)."
+        10.0,
+        description="Seconds for a WebSocket without a key in its handshake to send `auth`. "
+        "After that it is closed (4401).",
     )
     failures_per_minute: int = Field(
         20,
         ge=1,
-        description="Bad keys and tickets per address; beyond it no key that is new here is "
-        "looked up.",
+        description="Wrong keys and tickets per minute and address. Beyond this the address gets "
+        "429 for wrong keys and for keys that the process has not seen before. Known keys still "
+        "work.",
     )

@@ -1,7 +1,7 @@
-"""Variables of the environment that look like settings and are none.
+"""Environment variables that look like settings and are not.
 
-A name with a typing error would be ignored in silence, and its setting not be in force. Pure: the
-environment is passed in.
+Otherwise a misspelt name would be ignored in silence, and its setting would keep its default. These
+are functions over values: the caller passes the environment in.
 """
 
 import re
@@ -11,15 +11,15 @@ from difflib import get_close_matches
 PREFIX = "STREAMAPI_"
 
 LIKENESS = 0.6
-"""How alike two names must be (0 to 1, as `difflib` has it) to be taken for the same."""
+"""How similar a misspelt name must be to a setting to be named with it: 0 to 1, by `difflib`."""
 
 _INJECTED = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 def unread(environ: Mapping[str, str], fields: Iterable[str]) -> list[tuple[str, str | None]]:
-    """A sentence for each variable that looks like one of the settings (by their fields) and is
-    none, and the setting that it is most like."""
+    """A sentence for each variable that looks like a setting and is not one of `fields`, with the
+    name of the most similar setting, if there is one."""
     sentences = []
     for name, nearest in _unknown(environ, {f"{PREFIX}{field.upper()}" for field in fields}):
         guess = f"did you mean {nearest}?" if nearest else "`streamapi config` prints all settings."
@@ -32,18 +32,18 @@ def unread(environ: Mapping[str, str], fields: Iterable[str]) -> list[tuple[str,
 def _unknown(
     environ: Mapping[str, str], known: Collection[str]
 ) -> Iterator[tuple[str, str | None]]:
-    """Each variable with our prefix that is no setting, and the setting that it is most like.
+    """Each variable with our prefix that is not a setting, and the most similar setting.
 
-    Kubernetes sets such variables in every container beside a service named `streamapi` (or
-    `streamapi-redis`): they are passed over."""
+    Skips the variables that Kubernetes sets in every container for a service named `streamapi` or,
+    for example, `streamapi-redis`."""
     for name, value in sorted(environ.items()):
-        said = name.upper()  # the case of a name does not matter
-        if not said.startswith(PREFIX) or said in known:
+        upper = name.upper()  # pydantic-settings ignores the case of a name
+        if not upper.startswith(PREFIX) or upper in known:
             continue
-        if _INJECTED.fullmatch(said) or (
-            said.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value)
+        if _INJECTED.fullmatch(upper) or (
+            upper.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value)
         ):
             continue
         names = {it.removeprefix(PREFIX): it for it in known if it.startswith(PREFIX)}
-        alike = get_close_matches(said.removeprefix(PREFIX), names, 1, LIKENESS)
-        yield name, names[alike[0]] if alike else None
+        similar = get_close_matches(upper.removeprefix(PREFIX), names, 1, LIKENESS)
+        yield name, names[similar[0]] if similar else None

@@ -1,4 +1,4 @@
-"""Settings of how much one caller may use."""
+"""Settings of limits: how much one caller may use."""
 
 from typing import Self
 
@@ -8,46 +8,55 @@ from streamapi.settings import values
 
 
 class LimitSettings(BaseModel):
-    """A section of `Settings`."""
+    """The section of `Settings` for limits."""
 
     rate_limit: str = Field(
         "120/minute",
-        description="Requests per key (or address) and endpoint: a number per second, minute, "
-        "hour or day; or `off`.",
+        description="Requests per key (or address) and endpoint: a number per `second`, "
+        "`minute`, `hour` or `day`. Further requests get 429 (`rate_limited`). `off`: no limit.",
     )
     message_limit: int = Field(
         600,
         ge=0,
-        description="Messages per minute on one WebSocket, of whatever kind; 0: no limit.",
+        description="Messages of any type per minute on one WebSocket. Further ones get an error "
+        "(`rate_limited`). 0: no limit.",
     )
     replays_per_minute: int = Field(
         1200,
         ge=0,
-        description="Reconnections and other readings of a log that has begun, per key (or "
-        "address): 40 connections that break every two seconds make as many; 0: no limit.",
+        description="Reconnections, and other reads of a log from its past, per minute and key "
+        "(or address). Further ones are told to come back later. The default is enough for 40 "
+        "connections that each break every two seconds. 0: no limit.",
     )
     replay_bytes_per_minute: int = Field(
         200_000_000,
         ge=0,
-        description="Bytes that those are sent again, per key (or address); what comes live is "
-        "not counted; 0: no limit.",
+        description="Bytes that such reads may be sent again, per minute and key (or address). "
+        "Live events do not count. Further reads are told to come back later. 0: no limit.",
     )
     tokens_per_minute: int = Field(
-        1_000_000, ge=0, description="Tokens per key (or address); 0: no limit."
+        1_000_000,
+        ge=0,
+        description="Tokens of prompts and answers per minute and key (or address). Further "
+        "requests get 429 (`rate_limited`). 0: no limit.",
     )
     tokens_per_day: int = Field(
-        20_000_000, ge=0, description="The same in a day (`quota_exceeded`)."
+        20_000_000,
+        ge=0,
+        description="Tokens of prompts and answers per day and key (or address). Further "
+        "requests get 429 (`quota_exceeded`). 0: no limit.",
     )
     answer_tokens: int = Field(
         2000,
         ge=1,
-        description="What an answer is taken to cost until it has ended, where the request has no "
+        description="Tokens that an answer counts until it has ended, when the request has no "
         "`max_output_tokens`.",
     )
     max_streams: int = Field(
         200,
         ge=0,
-        description="Answers being written at once, per key (or address); 0: no limit.",
+        description="Answers in progress at once per key (or address). Further requests get 429 "
+        "(`too_many_streams`). 0: no limit.",
     )
 
     @model_validator(mode="after")
@@ -56,5 +65,5 @@ class LimitSettings(BaseModel):
         return self
 
     def rate(self) -> tuple[int, float] | None:
-        """The rate limit as requests and seconds; None when it is off."""
+        """The rate limit, as a number of requests and of seconds. None when it is off."""
         return values.rate(self.rate_limit, "STREAMAPI_RATE_LIMIT")

@@ -1,59 +1,70 @@
-"""Settings of logs and generations: where they are, how many, for how long."""
+"""Settings of logs and generations: where they are kept, how many, and for how long."""
 
 from pydantic import BaseModel, Field
 
-from streamapi.settings.values import RedisUrl, Seconds
+from streamapi.settings.values import RedisPrefix, RedisUrl, Seconds
 
 
 class StorageSettings(BaseModel):
-    """A section of `Settings`."""
+    """The section of `Settings` for logs and generations."""
 
     redis_url: RedisUrl = Field(
         "",
-        description="Where several processes share their logs: a Redis or Valkey, such as "
-        "redis://localhost:6379. Empty: logs are in the memory of one process.",
+        description="The address of the Redis or Valkey where several processes share their "
+        "logs, such as redis://localhost:6379. Empty: one process keeps its logs in its own "
+        "memory.",
     )
-    redis_prefix: str = Field(
+    redis_prefix: RedisPrefix = Field(
         "streamapi:",
-        pattern=r"^[A-Za-z0-9._:-]{1,64}$",
-        description="What the name of each key in Redis begins with. Give each deployment that "
-        "shares a Redis with another one a prefix of its own.",
+        description="The prefix of every key in Redis. Give each deployment that shares a Redis "
+        "its own prefix.",
     )
     log_ttl: Seconds = Field(
-        3600.0, description="How long a log can be read after its end (410 afterwards)."
+        3600.0,
+        description="Seconds for which a log can be read after its ending. After that it answers "
+        "410 (`generation_expired`).",
     )
     cache_ttl: Seconds = Field(
         3600.0,
-        description="How long an answer may be given again; never longer than its log lives.",
+        description="Seconds for which the cache may reuse an answer. An answer is never reused "
+        "after its log has gone.",
     )
     expired_ttl: Seconds = Field(
-        86_400.0, description="How long an expired generation answers 410, before it is a 404."
+        86_400.0,
+        description="Seconds for which an expired generation answers 410. After that it answers "
+        "404.",
     )
     log_max_bytes: int = Field(
-        2_000_000, ge=1000, description="Of one log in memory; beyond it: `output_too_large`."
+        2_000_000,
+        ge=1000,
+        description="Bytes of one log in memory. A larger answer ends with `output_too_large`.",
     )
     log_max_events: int = Field(
         100_000,
         ge=10,
-        le=100_000_000,  # far below `LOST_AT`
-        description="Of one log; beyond it: `output_too_large`.",
+        le=100_000_000,  # far below `generation.log.LOST_AT`
+        description="Events of one log. A longer answer ends with `output_too_large`.",
     )
     max_logs: int = Field(
         10_000,
         ge=1,
-        description="Kept at once. Beyond it the oldest finished log gives way, of the owner who "
-        "has most; while none is finished, a new one is `overloaded`.",
+        description="Logs kept at once, per process. Beyond this the oldest finished log is "
+        "removed, of the owner who has most. While none is finished, a new request gets 503 "
+        "(`overloaded`).",
     )
     logs_max_bytes: int = Field(
         512_000_000,
         ge=10_000,
-        description="Memory of all logs together; the same happens beyond it.",
+        description="Bytes of all logs in the memory of a process. Beyond this the oldest "
+        "finished log is removed, of the owner who has most. While none is finished, a new "
+        "request gets 503 (`overloaded`).",
     )
     max_generations: int = Field(
         200_000,
         ge=1,
-        description="Remembered at once in memory, about 1 kB each, also when their logs have "
-        "gone: a repeat of an `Idempotency-Key` must find its own. Beyond it the oldest without a "
-        "key gives way, else a new one is `overloaded`; the keys of one owner may take as much as "
-        "is still free: alone, half (24 new ones a second).",
+        description="Generations kept in the memory of a process, about 1 kB each. They outlive "
+        "their logs, so that a repeated `Idempotency-Key` finds its generation. Beyond this the "
+        "oldest one without such a key is removed; if every one has a key, a new request gets "
+        "503 (`overloaded`). The keys of one owner may use as much of the room as is still free, "
+        "so one owner alone gets half.",
     )

@@ -1,4 +1,4 @@
-"""Settings of readers: how they are kept, and when they are let go."""
+"""Settings of streams and sockets: how long they stay open, and when they are closed."""
 
 from pydantic import BaseModel, Field
 
@@ -6,27 +6,41 @@ from streamapi.settings.values import Seconds
 
 
 class StreamSettings(BaseModel):
-    """A section of `Settings`."""
+    """The section of `Settings` for streams and sockets."""
 
     send_timeout: Seconds = Field(
-        20.0, description="A reader that takes nothing for so long is dropped; it can resume."
+        20.0,
+        description="Seconds for a reader to take what was sent. After that its connection is "
+        "closed, and it can resume.",
     )
     ping_interval: Seconds = Field(
-        15.0, description="A silent stream says that it lives; proxies cut silence after 30 to 60."
+        15.0,
+        description="Seconds of silence on a stream before the server sends a ping. Many proxies "
+        "close a connection that is silent for 30 to 60 seconds.",
     )
     socket_idle_timeout: Seconds = Field(
-        60.0, description="A WebSocket on which nothing runs and nothing is said is closed (4408)."
+        60.0,
+        description="Seconds for which a WebSocket may have no running generation and no "
+        "message. After that it is closed (4408).",
     )
     stream_open_after: float = Field(
         2.0,
         ge=0,
         le=60,
-        description="How long a POSTed stream waits for content, so that an early failure has "
-        "its true status.",
+        description="Seconds that a POST stream waits for the first content before it sends its "
+        "head, so that an early failure gets its own status.",
     )
     disconnect_grace: float = Field(
-        5.0, ge=0, le=3600, description="How long a generation without a reader waits for one."
+        5.0,
+        ge=0,
+        le=3600,
+        description="Seconds that a generation without readers waits for one to come back. After "
+        "that it is cancelled.",
     )
     max_generations_per_socket: int = Field(
-        32, ge=1, le=10_000, description="Followed at once on one WebSocket."
+        32,
+        ge=1,
+        le=10_000,
+        description="Generations followed at once on one WebSocket. A further one gets an error "
+        "(`too_many_streams`).",
     )

@@ -21,9 +21,6 @@ from streamapi.providers.gemini.langchain import LangChainGemini
 from streamapi.providers.gemini.request import Templates
 from streamapi.providers.gemini.wire import FrameSplitter, read
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds for TCP and TLS; all other deadlines are the producer's."""
-
 KEEP_ALIVE = 60.0
 """Seconds that an idle connection to Gemini is kept for the next request."""
 
@@ -70,11 +67,13 @@ class Gemini:
         api_key: str,
         through: Literal["wire", "langchain"] = "wire",
         proxy: str | None = None,
+        connect_timeout: float | None = None,
     ) -> None:
         self.through = through
         self.langchain = LangChainGemini(base_url, api_key)
         self.templates = Templates(base_url, api_key)
         self._proxy = proxy
+        self._connect_timeout = connect_timeout
         self._pooled: aiohttp.ClientSession | None = None
         self._unpooled: aiohttp.ClientSession | None = None
 
@@ -90,7 +89,7 @@ class Gemini:
         """Send one request, and wait for the head of the response. When the provider had closed
         the pooled connection, it is sent again at once, on one that is not from the pool."""
         if self._pooled is None:
-            self._pooled = _session(keepalive_timeout=KEEP_ALIVE)
+            self._pooled = self._session(keepalive_timeout=KEEP_ALIVE)
         _reused.set(False)
         began = time.monotonic()
         try:
@@ -99,7 +98,7 @@ class Gemini:
             if not _was_closed_before(error) or time.monotonic() - began > CLOSED_WITHIN:
                 raise
         if self._unpooled is None:
-            self._unpooled = _session(force_close=True)
+            self._unpooled = self._session(force_close=True)
         return await self._unpooled.post(url, data=body, headers=headers, proxy=self._proxy)
 
     async def aclose(self) -> None:
@@ -110,13 +109,13 @@ class Gemini:
                 if session is not None:
                     closing.push_async_callback(session.close)
 
-
-def _session(**how: Any) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=_Connector(limit=0, **how),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
-        trust_env=False,
-    )
+    def _session(self, **options: Any) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=_Connector(limit=0, **options),  # `Admission` bounds the calls
+            # All other deadlines are the producer's.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+            trust_env=False,
+        )
 
 
 class GeminiModel:
