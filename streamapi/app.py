@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
             await parts.key_auth.open()
         await parts.logs.start()
         await parts.limits.start()
-        await parts.gemini.open(parts.catalogue.serving(settings.default_model))
+        await parts.providers.open(parts.catalogue.serving(settings.default_model))
 
     @app.after_serving
     async def close_down() -> None:

@@ -45,7 +45,7 @@ async def close(parts: Services, within: float, delay: float = 0.0) -> None:
         _call_each(parts.streams, told)
     _call_each(parts.sockets, told)
     await asyncio.gather(
-        _let_go("the models", parts.gemini.aclose()),
+        _let_go("the providers", parts.providers.aclose()),
         *([_let_go("the records", parts.key_auth.aclose())] if parts.key_auth else []),
         _let_go("the logs", parts.logs.aclose()),
         _let_go("the limits", parts.limits.aclose()),

@@ -53,7 +53,7 @@ def prepare(
         task=task.name,
         model=model,
         who=limit_key(caller),
-        models=[parts.gemini.model(card) for card in cards],
+        models=[parts.providers.model(card) for card in cards],
         prompt=task.prompt(fields),
         parser=lambda: task.parser(fields),
         metadata=fields.metadata,

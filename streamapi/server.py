@@ -24,7 +24,8 @@ from hypercorn.config import Config
 
 from streamapi.app import create_app
 from streamapi.drain import close
-from streamapi.services import Services, models_of, needs_key
+from streamapi.providers.catalogue import Catalogue
+from streamapi.services import Services
 from streamapi.settings import Settings, UnsafeSettings
 from streamapi.telemetry import logs
 
@@ -86,8 +87,8 @@ def run_child(settings: Settings, child: Child) -> None:
 def check(settings: Settings) -> None:
     """Raise `UnsafeSettings` where a setting names a model that is not there, or others could
     reach an emulator, or a server without keys."""
-    models_of(settings)
-    if needs_key(settings) and not settings.on_loopback:
+    Catalogue.of(settings)
+    if settings.lacks_google_key and not settings.on_loopback:
         raise UnsafeSettings(
             f"GOOGLE_API_KEY is not set, and STREAMAPI_BIND={settings.bind} can be reached from "
             "elsewhere. Set the key; the emulator answers on a loopback address only."
@@ -128,7 +129,7 @@ def listen(settings: Settings) -> socket.socket:
 @asynccontextmanager
 async def emulating(settings: Settings) -> AsyncIterator[str]:
     """The address of an emulator where there is no key for Gemini; else nothing."""
-    if not needs_key(settings):
+    if not settings.lacks_google_key:
         yield ""
         return
     from streamapi.emulator import Emulator

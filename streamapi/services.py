@@ -1,4 +1,7 @@
-"""Settings become parts: everything that a running server is made of, put together in one place."""
+"""The parts of a running server, and how they are made from its settings.
+
+Redis, the database and the providers are imported only when the settings ask for them.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,30 +18,30 @@ from streamapi.generation.generations import Generations
 from streamapi.generation.log import Logs
 from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.providers.catalogue import Catalogue
-from streamapi.providers.gemini.models import Gemini
-from streamapi.settings import Settings, UnsafeSettings, environment_name
+from streamapi.providers.registry import Providers
+from streamapi.settings import Settings, UnsafeSettings
 from streamapi.tasks import code, every_task
 from streamapi.tasks.syntax.pool import SyntaxPool
 from streamapi.tasks.task import Task
 from streamapi.telemetry.metrics import Metrics
 
-if TYPE_CHECKING:  # an open server never imports it
+if TYPE_CHECKING:  # it imports the database, which an open server does not need
     from streamapi.access.key_auth import KeyAuth
 
 
 @dataclass
 class Services:
-    """The parts of the running server. `emulated` says that no real model answers; without an
-    `key_auth` no keys are asked for.
+    """The parts of a running server.
 
-    `draining` says that the process is about to end; `leaving`, that it sends its readers to
-    another one, which can serve them from the shared logs; `closed`, that it is done. `sockets`
-    and `streams` are the goodbyes of those who read now."""
+    `emulated`: the emulator answers in place of the providers. `key_auth`: None when callers need
+    no keys. `draining`: the process is shutting down. `leaving`: it asks its readers to reconnect
+    to another process, which serves them from the shared logs. `closed`: all parts are closed.
+    `sockets` and `streams` have a callback for each open reader, which closes that reader."""
 
     settings: Settings
     tasks: dict[str, Task[Any]]
     catalogue: Catalogue
-    gemini: Gemini
+    providers: Providers
     logs: Logs
     generations: Generations
     metrics: Metrics
@@ -56,29 +59,22 @@ class Services:
 
 
 def build(settings: Settings, emulated: bool) -> Services:
-    """The parts that these settings ask for. Raises `UnsafeSettings` when they cannot serve."""
-    key = settings.google_api_key
-    if needs_key(settings) and not emulated:
+    """The parts for these settings. Raises `UnsafeSettings` when a server cannot run with them."""
+    if settings.lacks_google_key and not emulated:
         raise UnsafeSettings(
             "GOOGLE_API_KEY is not set, and STREAMAPI_GEMINI_BASE_URL is Google's own address. "
-            "Set the key; or let `streamapi serve` start the emulator, on a loopback address."
+            "Set the key, or run `streamapi serve` on a loopback address: it starts the emulator."
         )
     logs, metrics = _logs(settings), Metrics()
     generations = _generations(settings, logs, metrics)
     metrics.read(lambda: generations.running, lambda: logs.available)
-    limits, tickets = _shared(settings)
+    limits, tickets = _limits_and_tickets(settings)
     syntax = SyntaxPool(settings.syntax_processes, metrics.syntax_checked)
     return Services(
         settings=settings,
         tasks={**every_task(), "code": code.task(syntax.check)},
-        catalogue=models_of(settings),
-        gemini=Gemini(
-            settings.gemini_base_url,
-            key.get_secret_value() if key else "none",
-            settings.gemini_reader,
-            settings.gemini_proxy or None,
-            settings.connect_timeout,
-        ),
+        catalogue=Catalogue.of(settings),
+        providers=Providers(settings),
         logs=logs,
         generations=generations,
         metrics=metrics,
@@ -89,25 +85,6 @@ def build(settings: Settings, emulated: bool) -> Services:
         emulated=emulated,
         key_auth=_key_auth(settings, generations),
     )
-
-
-def models_of(settings: Settings) -> Catalogue:
-    """The models that there are. Raises `UnsafeSettings` when a setting names another."""
-    catalogue = Catalogue()
-    names = {
-        "default_model": (settings.default_model,),
-        "fast_model": (settings.fast_model,),
-        "fallback_models": settings.fallback_models,
-    }
-    for setting, named in names.items():
-        for name in named:
-            if name not in catalogue.cards:
-                known = ", ".join(catalogue.cards)
-                raise UnsafeSettings(
-                    f"{environment_name(setting)} names the model {name!r}; the catalogue has "
-                    f"{known}."
-                )
-    return catalogue
 
 
 def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generations:
@@ -157,13 +134,14 @@ def _logs(settings: Settings) -> Logs:
         return MemoryLogs(bounds)
     from streamapi.generation.redis.logs import RedisLogs
 
-    # There a generation goes with its key in Redis, also while an idempotency key stands for it.
+    # In Redis a generation expires with its key there, so the key must outlive the generation's
+    # idempotency key.
     longest = max(settings.expired_ttl, settings.keys_remembered)
     bounds = structs.replace(bounds, expired_ttl=longest)
     return RedisLogs(settings.redis_url, bounds, prefix=settings.redis_prefix)
 
 
-def _shared(settings: Settings) -> tuple[Limits, Tickets]:
+def _limits_and_tickets(settings: Settings) -> tuple[Limits, Tickets]:
     if not settings.redis_url:
         return MemoryLimits(), MemoryTickets()
     from streamapi.access import redis_limits, redis_limits_scripts, redis_tickets
@@ -173,9 +151,3 @@ def _shared(settings: Settings) -> tuple[Limits, Tickets]:
         settings.redis_url, settings.workers, prefix=settings.redis_prefix, scripts=scripts
     )
     return limits, redis_tickets.RedisTickets(limits.connection)
-
-
-def needs_key(settings: Settings) -> bool:
-    """Whether Google itself is to answer, and there is no key for it."""
-    googles = settings.gemini_base_url.endswith("googleapis.com")
-    return googles and settings.google_api_key is None

@@ -1,8 +1,9 @@
-"""Who answers: the catalogue of models, and the providers that reach them.
+"""The providers of models, and the catalogue of models.
 
-    catalogue.py  the models that there are, and what each takes
+    catalogue.py  the models, what each accepts, and which provider has it
+    registry.py   the providers of a server, imported when they are first used
     gemini/       Google's Gemini
 
-The only place that knows LangChain and the providers' SDKs. A provider is imported when it is
-first used: each costs one to two seconds and 60 to 100 MB.
+Only this package knows LangChain and the providers' SDKs. Importing one of them takes one to two
+seconds and 60 to 100 MB.
 """

@@ -1,6 +1,4 @@
-"""Which models there are: their ids, bounds, the parameters they take, and the names that were
-retired, with who serves them now.
-"""
+"""The catalogue: every model name, what the model accepts, and who serves a retired name."""
 
 from collections.abc import Sequence
 
@@ -8,12 +6,19 @@ import msgspec
 
 from streamapi.errors import ModelNotFound
 from streamapi.generation.model import Prompt, ThinkingLevel
+from streamapi.settings import Settings, UnsafeSettings, environment_name
+
+MAX_NAME = 100
+"""Characters of an unknown model name that the error repeats."""
 
 
 class ModelCard(msgspec.Struct, frozen=True):
-    """A model. Bounds are in tokens, `created` is the day of its release. `thinking` are the
-    levels it knows, least first; `temperature` whether it obeys one. A retired name has a
-    `successor` that serves it."""
+    """A model name, and what the model accepts.
+
+    `created` is the day of the model's release. `input_tokens` and `output_tokens` are the
+    provider's bounds. `temperature` says whether the model accepts one. `thinking` has the levels
+    that the model accepts, lowest first. A retired name has a `successor`: the name of the model
+    that serves it. `provider` is a name of `registry.MODULES`."""
 
     id: str
     title: str
@@ -23,23 +28,25 @@ class ModelCard(msgspec.Struct, frozen=True):
     temperature: bool = True
     thinking: tuple[ThinkingLevel, ...] = ("minimal", "low", "medium", "high")
     successor: str | None = None
+    provider: str = "gemini"
 
     def dropped(self, prompt: Prompt) -> tuple[str, ...]:
-        """What the caller asked for that this model does not take."""
+        """The parameters of the caller that this model does not accept."""
         return () if self.temperature or prompt.temperature is None else ("temperature",)
 
     def temperature_for(self, prompt: Prompt) -> float | None:
-        """What the caller asked for, else what the task prefers, where the model takes it."""
+        """The caller's temperature, else the task's. None when the model accepts none."""
         if not self.temperature:
             return None
-        asked = prompt.temperature
-        return prompt.preferred_temperature if asked is None else asked
+        if prompt.temperature is None:
+            return prompt.preferred_temperature
+        return prompt.temperature
 
     def thinking_for(self, prompt: Prompt) -> ThinkingLevel | None:
-        """The level that the task wants, or the least that the model knows."""
-        if prompt.thinking in self.thinking or not self.thinking:
-            return prompt.thinking if self.thinking else None
-        return self.thinking[0]
+        """The task's level, or the lowest that the model accepts. None when it accepts none."""
+        if not self.thinking:
+            return None
+        return prompt.thinking if prompt.thinking in self.thinking else self.thinking[0]
 
 
 CARDS = (
@@ -66,14 +73,34 @@ CARDS = (
 
 
 class Catalogue:
-    """The models by name."""
+    """The models, by name."""
 
     def __init__(self, cards: Sequence[ModelCard] = CARDS) -> None:
         self.cards = {card.id: card for card in cards}
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Catalogue":
+        """The catalogue. Raises `UnsafeSettings` when a setting names a model that it has not."""
+        catalogue = cls()
+        names = {
+            "default_model": (settings.default_model,),
+            "fast_model": (settings.fast_model,),
+            "fallback_models": settings.fallback_models,
+        }
+        for setting, wanted in names.items():
+            if unknown := [name for name in wanted if name not in catalogue.cards]:
+                raise UnsafeSettings(
+                    f"{environment_name(setting)} names the model {unknown[0]!r}, which the "
+                    f"catalogue does not have. Choose one of {', '.join(catalogue.cards)}."
+                )
+        return catalogue
+
     def serving(self, name: str) -> ModelCard:
-        """The card of the model that serves this name. Raises `ModelNotFound`."""
+        """The card of the model that serves this name: its own, or its successor's. Raises
+        `ModelNotFound`."""
         card = self.cards.get(name)
         if card is None:
-            raise ModelNotFound(f"The catalogue has no model of this name: {name[:100]!r}.")
+            raise ModelNotFound(
+                f"There is no model {name[:MAX_NAME]!r}. GET /v1/models lists the models."
+            )
         return self.serving(card.successor) if card.successor else card

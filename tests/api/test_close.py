@@ -10,7 +10,7 @@ from streamapi.emulator import Emulator
 from tests.api.wire import http, unique
 from tests.conftest import running
 
-PARTS = ("generations", "gemini", "key_auth", "logs", "limits", "syntax")
+PARTS = ("generations", "providers", "key_auth", "logs", "limits", "syntax")
 
 
 @pytest.mark.parametrize("broken", PARTS)

@@ -28,7 +28,7 @@ async def ours(emulator: Emulator) -> AsyncIterator[Gemini]:
 
 @pytest.fixture(scope="module")
 async def reference(emulator: Emulator) -> AsyncIterator[Gemini]:
-    gemini = Gemini(emulator.url, "key", through="langchain")
+    gemini = Gemini(emulator.url, "key", reader="langchain")
     yield gemini
     await gemini.aclose()
 

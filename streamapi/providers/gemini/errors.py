@@ -1,8 +1,8 @@
-"""What Google's errors mean in the contract, whichever client met them.
+"""Google's errors, translated to ours: of an HTTP response, of a stream, or of LangChain.
 
-The body of an error is `{"error": {"code", "message", "status", "details": [...]}}`; a wait is
-asked for by a `RetryInfo` among the details (google.rpc) or by `Retry-After` (RFC 9110). The
-message may quote the prompt, so no caller ever sees it.
+The body of an error is `{"error": {"code", "message", "status", "details": [...]}}`. Google asks
+for a wait with a `RetryInfo` in the details (google.rpc), or with `Retry-After` (RFC 9110). The
+message may quote the prompt, so callers and logs never get it.
 """
 
 import re
@@ -28,13 +28,13 @@ STATUSES = re.compile(r"[A-Z][A-Z_]{1,60}")
 
 
 def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiError:
-    """The contract's error for an HTTP status, or for the code of an error inside a stream;
-    `body` as it came, or decoded."""
+    """Our error for the status of a response, or for the code of an error in a stream. `body` is
+    the response's bytes, or the decoded JSON of an error."""
     if isinstance(body, bytes):
         try:
             body = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            body = {}  # an HTML page of something between us
+            body = {}  # for example the HTML page of a proxy
     if isinstance(body, list) and len(body) == 1:
         body = body[0]
     error = body.get("error", body) if isinstance(body, dict) else {}
@@ -43,10 +43,12 @@ def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiEr
     if code == 404:
         return ModelGone("The provider does not know this model.", reason=reason)
     if code in (401, 403) or (code == 400 and _wrong_key(error)):
-        reason += ": the provider refused our access. Check GOOGLE_API_KEY"
-        return AccessRefused("The provider refused this server's access to it.", reason=reason)
+        reason += ": check GOOGLE_API_KEY"
+        detail = "The provider refused this server's access to the model. Tell the operator."
+        return AccessRefused(detail, reason=reason)
     if code == 400 and "exceeds the maximum number of tokens" in message:
-        return ContextTooLong("The prompt is longer than the model can take.", reason=reason)
+        detail = "The prompt is longer than the model accepts. Shorten it, or choose another model."
+        return ContextTooLong(detail, reason=reason)
     if code in (408, 429) or code >= 500:
         kind = UpstreamLimited if code == 429 else UpstreamUnavailable
         wait = asked_wait(error, headers)
@@ -57,15 +59,15 @@ def from_status(code: int, body: Any, headers: Mapping[str, str]) -> StreamapiEr
 
 
 def _reason(code: int, error: Any) -> str:
-    """The status and Google's name for it; never the message, which may quote the prompt."""
+    """The status and Google's name for the error; not the message, which may quote the prompt."""
     status = error.get("status") if isinstance(error, dict) else None
     named = isinstance(status, str) and STATUSES.fullmatch(status)
     return f"status {code} {status}" if named else f"status {code}"
 
 
 def _wrong_key(error: Any) -> bool:
-    """Whether Google does not know our key, by the details (google.rpc.ErrorInfo): the message
-    may quote a prompt, and whoever wrote that must not be able to make the model seem closed."""
+    """Whether Google does not know our key, by the details (google.rpc.ErrorInfo). The message is
+    not evidence: it may quote a prompt, and a prompt must not be able to close a model for all."""
     details = error.get("details") if isinstance(error, dict) else None
     return isinstance(details, list) and any(
         isinstance(detail, dict) and detail.get("reason") == "API_KEY_INVALID" for detail in details
@@ -73,7 +75,7 @@ def _wrong_key(error: Any) -> bool:
 
 
 def asked_wait(error: Any, headers: Mapping[str, str]) -> float | None:
-    """The seconds that the provider asks to wait, if it does."""
+    """The seconds that the provider asks us to wait, or None."""
     details = error.get("details") if isinstance(error, dict) else None
     for detail in details if isinstance(details, list) else ():
         delay = detail.get("retryDelay") if isinstance(detail, dict) else None

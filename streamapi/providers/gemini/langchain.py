@@ -1,10 +1,12 @@
-"""Gemini through LangChain: what prepares every request, and the reference for our own reader.
+"""Gemini through LangChain, which prepares every request and is the reference for our own reader.
 
-The only file that knows LangChain and the SDK's ways. Incidents behind what it does: without
-`vertexai=False` and `base_url` the environment chooses another back end; `max_retries=1` is one
-request, more would stack with our own retries; `break` and `aclose()` leave the upstream socket
-open, only cancelling a task that waits for the next chunk closes it; a stream cut short, a
-safety stop and a blocked prompt raise nothing.
+Only this file knows how LangChain and the SDK behave. What it has to work around:
+
+- Without `vertexai=False` and `base_url`, environment variables choose another service.
+- `max_retries=1` means one request. More would multiply with our own retries.
+- `break` and `aclose()` leave the upstream socket open. Only cancelling a task that waits for the
+  next chunk closes it.
+- A stream that is cut, a safety stop and a blocked prompt raise nothing.
 """
 
 import asyncio
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
 
 class LangChainGemini:
-    """One LangChain object, made when it is first asked, that all requests share; `transport`
-    takes the place of the network, in httpx's terms."""
+    """One LangChain object that all requests share, made when it is first used. `transport` is
+    a transport of httpx in place of the network."""
 
     def __init__(self, base_url: str, api_key: str, transport: Any = None) -> None:
         self._base_url = base_url
@@ -37,7 +39,7 @@ class LangChainGemini:
         self._shared: ChatGoogleGenerativeAI | None = None
 
     def chat(self, model: str) -> "ChatGoogleGenerativeAI":
-        """LangChain's object for a model: a copy of three microseconds that shares the client."""
+        """LangChain's object for a model. It is a copy that shares the client, made in 3 us."""
         if self._shared is None:
             from langchain_google_genai import ChatGoogleGenerativeAI
 
@@ -56,7 +58,7 @@ class LangChainGemini:
     async def stream(
         self, card: ModelCard, prompt: Prompt
     ) -> AsyncGenerator[Sequence[Chunk], None]:
-        """The answer as LangChain reads it: see `generation.model.Model.stream`."""
+        """The stream as LangChain reads it: see `generation.model.Model.stream`."""
         chat = self.chat(card.id)
         answer = chat.astream(messages(prompt), **arguments(prompt, card))
         usage = Usage()
@@ -70,13 +72,13 @@ class LangChainGemini:
             await _abort(answer)
 
     async def aclose(self) -> None:
-        """Close the connections to Gemini."""
+        """Close all connections to Gemini."""
         if self._shared is not None:
             await self._shared.aclose()
 
 
 def messages(prompt: Prompt) -> "list[BaseMessage]":
-    """The prompt as LangChain's messages."""
+    """The prompt as messages of LangChain."""
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
     turns: list[BaseMessage] = [SystemMessage(prompt.system)] if prompt.system else []
@@ -87,7 +89,7 @@ def messages(prompt: Prompt) -> "list[BaseMessage]":
 
 
 def arguments(prompt: Prompt, card: ModelCard) -> dict[str, Any]:
-    """The prompt's parameters as LangChain's, where the model takes them."""
+    """The prompt's parameters that the model accepts, as arguments of LangChain."""
     found: dict[str, Any] = {
         "temperature": card.temperature_for(prompt),
         "max_output_tokens": min(
@@ -96,7 +98,7 @@ def arguments(prompt: Prompt, card: ModelCard) -> dict[str, Any]:
         "stop": list(prompt.stop) or None,
         "thinking_level": card.thinking_for(prompt),
         "include_thoughts": prompt.include_thoughts or None,
-        # The SDK would look for functions to call in every chunk.
+        # Otherwise the SDK looks for functions to call in every chunk.
         "automatic_function_calling": {"disable": True},
     }
     if prompt.schema is not None:
@@ -124,19 +126,19 @@ def _chunk(message: "AIMessageChunk", usage: Usage) -> Chunk:
 
 
 def _add(usage: Usage, message: "AIMessageChunk") -> Usage:
-    """LangChain turns the wire's running totals into differences; this turns them back."""
-    told = message.usage_metadata
-    if told is None:
+    """The running totals of the wire. LangChain gives the differences between them."""
+    counts = message.usage_metadata
+    if counts is None:
         return usage
     return Usage(
-        usage.input_tokens + told["input_tokens"],
-        usage.output_tokens + told["output_tokens"],
-        usage.thought_tokens + told.get("output_token_details", {}).get("reasoning", 0),
+        usage.input_tokens + counts["input_tokens"],
+        usage.output_tokens + counts["output_tokens"],
+        usage.thought_tokens + counts.get("output_token_details", {}).get("reasoning", 0),
     )
 
 
 async def _abort(stream: AsyncIterator[Any]) -> None:
-    """Close what is left of a stream: only a pull that is cancelled closes the socket."""
+    """Close the rest of a stream: only cancelling a task that waits for it closes the socket."""
     while getattr(stream, "ag_frame", None) is not None:
         pull = asyncio.ensure_future(_pull(stream))
         await asyncio.sleep(0)
@@ -161,5 +163,7 @@ def _contract_error(error: Exception) -> Exception:
             return google_errors.from_status(candidate.code or 0, candidate.details, headers)
     # json.JSONDecodeError and the SDK's UnknownApiResponseError are ValueErrors.
     if isinstance(error, aiohttp.ClientError | OSError | ValueError):
-        return UpstreamUnavailable("The connection to the provider broke, or it sent nonsense.")
-    return error  # a bug of ours: the producer's log has it
+        return UpstreamUnavailable(
+            "The connection to the provider broke, or its answer could not be read."
+        )
+    return error  # a bug of ours, which the producer logs

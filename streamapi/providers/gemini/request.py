@@ -1,8 +1,8 @@
-"""The requests that LangChain makes, kept as templates: only the prompt is filled in per request.
+"""LangChain's requests as templates: each request only fills in its prompt.
 
-Converting parameters through LangChain and the SDK costs 2.8 ms, and gives the same for the same
-(model, parameters). So LangChain is asked once, with a transport in place of the network that
-keeps what it would have sent. A test holds the filled templates to LangChain's own requests.
+LangChain and the SDK need 2.8 ms to convert parameters, and the result depends only on the model
+and the parameters. So LangChain builds one request for each such pair, into a transport that keeps
+the request instead of sending it. A test compares filled templates with LangChain's own requests.
 """
 
 from collections.abc import Mapping
@@ -15,22 +15,24 @@ from streamapi.providers.catalogue import ModelCard
 from streamapi.providers.gemini.langchain import LangChainGemini, arguments, messages
 
 MOST_TEMPLATES = 512
-"""Templates kept (a classification's labels make one); the one used longest ago gives way."""
+"""Templates kept. Each set of labels of a classification makes one. Beyond this the least recently
+used one is removed."""
 
 ROLES = {"user": "user", "assistant": "model"}
+"""Gemini's names of the roles."""
 
 _encoder = msgspec.json.Encoder()
 
 
 class Template(msgspec.Struct, frozen=True):
-    """A request without its prompt."""
+    """A request without a prompt."""
 
     url: str
     headers: Mapping[str, str]
     body: dict[str, Any]
 
     def fill(self, prompt: Prompt) -> bytes:
-        """The body of the request for this prompt."""
+        """The body of the request with this prompt."""
         body = dict(self.body)
         body["contents"] = [
             {"parts": [{"text": message.content}], "role": ROLES[message.role]}
@@ -42,7 +44,7 @@ class Template(msgspec.Struct, frozen=True):
 
 
 class Templates:
-    """LangChain's requests by (model, parameters)."""
+    """The templates of all models and parameters that were used lately."""
 
     def __init__(self, base_url: str, api_key: str) -> None:
         self._langchain = LangChainGemini(base_url, api_key, transport=_Intercept())
@@ -59,7 +61,7 @@ class Templates:
             template = await self._ask_langchain(card, bare)
             if len(self._kept) >= MOST_TEMPLATES:
                 del self._kept[next(iter(self._kept))]
-        self._kept[key] = template  # to the end of the dict: the one used longest ago goes first
+        self._kept[key] = template  # to the end of the dict, whose first is the least recently used
         return template
 
     async def _ask_langchain(self, card: ModelCard, prompt: Prompt) -> Template:
@@ -82,7 +84,7 @@ class _Intercepted(Exception):
 
 
 class _Intercept:
-    """A transport in httpx's terms that sends nothing."""
+    """A transport of httpx that raises the request instead of sending it."""
 
     async def handle_async_request(self, request: Any) -> Any:
         body = msgspec.json.decode(await request.aread(), type=dict[str, Any])

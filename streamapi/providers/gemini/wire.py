@@ -1,9 +1,9 @@
 """Gemini's stream, from bytes to chunks, without I/O.
 
-The wire is `data: {json}` and a blank line, lines ended by CRLF or LF (WHATWG HTML, 9.2.6, for
-the framing; `GenerateContentResponse` of Google's REST reference for the JSON). This is the hot
-loop: only the fields we pass on are decoded, by msgspec, in about ten microseconds; the SDK's
-decoding costs ten times everything else together.
+A frame is `data: {json}` and a blank line, and lines end with CRLF or LF. The framing is that of
+Server-Sent Events (WHATWG HTML, 9.2.6), and the JSON is `GenerateContentResponse` of Google's REST
+reference. This is the hot loop: msgspec decodes only the fields that we use, in about 10 us. The
+SDK's decoding costs ten times as much as everything else together.
 """
 
 import json
@@ -17,9 +17,11 @@ from streamapi.generation.model import Chunk
 from streamapi.providers.gemini import errors as google_errors
 
 MAX_FRAME = 8_000_000
-"""Bytes that one frame may have; more is nonsense."""
+"""Bytes that one frame may have without an end. A model's longest answer is far shorter."""
 
 FINISH: dict[str, FinishReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
+"""Our finish reasons, by Gemini's. A stream without one was cut short."""
+
 BLOCKED = frozenset(
     {
         "SAFETY",
@@ -72,17 +74,18 @@ _decoder = msgspec.json.Decoder(_Frame)
 
 
 class FrameSplitter:
-    """Bytes in, the JSON of each whole frame out. A frame may come in any number of pieces."""
+    """Splits a stream of bytes into the JSON of its frames. A frame may come in many pieces."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The frames that these bytes complete. Raises `UpstreamUnavailable` for nonsense."""
+        """The frames that these bytes complete. Raises `UpstreamUnavailable` for one that is too
+        long."""
         *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
         if len(self._rest) > MAX_FRAME:
-            raise UpstreamUnavailable("The provider sent a frame without an end.")
+            raise UpstreamUnavailable("The provider sent a message without an end.")
         frames: list[bytes] = []
         for line in lines:
             if line in (b"", b"\r"):
@@ -94,14 +97,15 @@ class FrameSplitter:
         return frames
 
     def end(self) -> list[bytes]:
-        """The last frame, when the stream ended without a blank line behind it."""
+        """The last frame, when the stream ended without a blank line after it."""
         return self.feed(b"\n\n") if self._rest or self._data else []
 
 
 def read(frame: bytes) -> Chunk:
-    """What a frame says. A block by the safety system is a chunk with `blocked` set.
+    """The chunk of a frame. When the safety system blocked the content, `blocked` is set.
 
-    Raises the error of a frame that has one, and `UpstreamUnavailable` for nonsense."""
+    Raises the error that the frame holds, and `UpstreamUnavailable` for a frame that is not JSON
+    of Gemini's form."""
     decoded = _decode(frame)
     if decoded.error is not None:
         code = decoded.error.get("code") if isinstance(decoded.error, dict) else None
@@ -128,12 +132,12 @@ def _decode(frame: bytes) -> _Frame:
         return _decoder.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
-    # msgspec refuses lone surrogates, which a model can write as escapes; Python's own decoder
-    # lets them through, to be replaced.
+    # A model can write lone surrogates, as escapes. msgspec refuses them; Python's own decoder
+    # accepts them, and `clean` replaces them.
     try:
         return msgspec.convert(_clean(json.loads(frame)), _Frame)
     except (ValueError, RecursionError):
-        raise UpstreamUnavailable("The provider sent what is not its JSON.") from None
+        raise UpstreamUnavailable("The provider sent a message that cannot be read.") from None
 
 
 def _clean(value: object) -> object:
@@ -147,7 +151,7 @@ def _clean(value: object) -> object:
 
 
 def clean(text: str) -> str:
-    """The text without lone surrogates, which no encoding can carry (Unicode, section 3.9)."""
+    """The text with lone surrogates replaced: UTF-8 has no form for them (Unicode, 3.9)."""
     if text.isascii():
         return text
     try:
@@ -158,12 +162,12 @@ def clean(text: str) -> str:
 
 
 def _usage(frame: _Frame) -> Usage | None:
-    told = frame.usage_metadata
-    if told is None:
+    counts = frame.usage_metadata
+    if counts is None:
         return None
-    thoughts = told.thoughts_token_count or 0
+    thoughts = counts.thoughts_token_count or 0
     return Usage(
-        (told.prompt_token_count or 0) + (told.tool_use_prompt_token_count or 0),
-        (told.candidates_token_count or 0) + thoughts,
+        (counts.prompt_token_count or 0) + (counts.tool_use_prompt_token_count or 0),
+        (counts.candidates_token_count or 0) + thoughts,
         thoughts,
     )
