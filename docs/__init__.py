@@ -5,4 +5,5 @@ operate/     for those who run a server
 internals/   for those who change the code
 reference/   tables of everything, written by `generate.py` from the code
 generate.py  `make reference`
+bounds.py    the constants for `reference/bounds.md`
 """

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from docs.bounds import constants
 from streamapi import cli, errors
 from streamapi.app import create_app
 from streamapi.emulator import FAULTS
@@ -44,6 +45,7 @@ async def pages() -> dict[str, str]:
     ]
     found = {
         "settings.md": settings(),
+        "bounds.md": bounds(),
         "errors.md": every_error(),
         "events.md": events(openapi),
         "metrics.md": metrics(),
@@ -81,6 +83,19 @@ def _setting(name: str) -> tuple[str, str, object]:
     default = f"{field.default:g}" if type(field.default) is float else field.default
     shown = "none" if default in (None, (), "") else f"`{default}`"
     return f"`{environment_name(name)}`", shown, field.description
+
+
+def bounds() -> str:
+    """Every bound that is a constant of the code."""
+    rows = [(f"`{name}`", value, about) for name, value, about in constants()]
+    page = [
+        "# Bounds",
+        "Look up a bound of the server that is not a setting.",
+        "These numbers are constants of the code: an operator has no reason to change them. The "
+        "bounds that an operator may want to change are [settings](settings.md).",
+        table(("constant", "value", "meaning"), rows),
+    ]
+    return "\n\n".join(page)
 
 
 def every_error() -> str:

@@ -24,6 +24,7 @@ from streamapi.settings import UnsafeSettings, read_settings
 from streamapi.tasks import every_task
 
 MOST_LISTED = 10_000
+"""Keys that `streamapi keys list` shows."""
 
 
 def run(options: argparse.Namespace) -> int:

@@ -25,9 +25,15 @@ from streamapi.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 0.3  # seconds that a request may lose to a Redis that is away
+PATIENCE = 0.3
+"""Seconds that a request may wait for Redis. Then Redis counts as unavailable."""
+
 RETRY = 0.5
-PIPELINE = 1_000_000  # bytes, roughly: a mirror that begins anew must not take longer than PATIENCE
+"""Seconds between two attempts to reach a Redis that is unavailable."""
+
+PIPELINE = 1_000_000
+"""Bytes, roughly, that are sent to Redis at once: more could take longer than `PATIENCE`."""
+
 Argument = str | bytes | int
 Answered = Callable[[Any], None]
 REFUSING = (

@@ -20,6 +20,8 @@ from streamapi.generation.memory_log import LogBounds, MemoryLogs
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.registry import Providers
 from streamapi.settings import Settings, UnsafeSettings
+from streamapi.settings.storage import StorageSettings
+from streamapi.settings.upstream import UpstreamSettings
 from streamapi.tasks import code, every_task
 from streamapi.tasks.syntax.pool import SyntaxPool
 from streamapi.tasks.task import Task
@@ -87,10 +89,11 @@ def build(settings: Settings, emulated: bool) -> Services:
     )
 
 
-def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generations:
-    retry_policy = RetryPolicy(
+def retry_policy(settings: UpstreamSettings, max_output: int) -> RetryPolicy:
+    """How often and how long a producer tries. `max_output` is in characters."""
+    return RetryPolicy(
         attempts=settings.retry_attempts,
-        output=settings.log_max_bytes,
+        output=max_output,
         backoff=settings.retry_backoff,
         attempt=settings.attempt_timeout,
         first_content=settings.first_content_timeout,
@@ -98,16 +101,38 @@ def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generation
         idle=settings.idle_timeout,
         total=settings.total_timeout,
     )
-    turns = AdmissionBounds(
-        settings.upstream_calls, settings.upstream_queue, settings.upstream_queue_per_key
+
+
+def admission_bounds(settings: UpstreamSettings) -> AdmissionBounds:
+    """How many requests may call a model, and wait to call it."""
+    return AdmissionBounds(
+        calls=settings.upstream_calls,
+        queue=settings.upstream_queue,
+        queue_per_key=settings.upstream_queue_per_key,
     )
+
+
+def log_bounds(settings: StorageSettings) -> LogBounds:
+    """How much the logs may hold, and for how long."""
+    return LogBounds(
+        ttl=settings.log_ttl,
+        expired_ttl=settings.expired_ttl,
+        max_bytes=settings.log_max_bytes,
+        max_events=settings.log_max_events,
+        max_logs=settings.max_logs,
+        max_total_bytes=settings.logs_max_bytes,
+        max_generations=settings.max_generations,
+    )
+
+
+def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generations:
     return Generations(
         logs,
-        retry_policy,
+        retry_policy(settings, settings.log_max_bytes),
         settings.disconnect_grace,
         key_ttl=settings.keys_remembered,
         cache_ttl=settings.cache_ttl,
-        turns=Admission(turns),
+        turns=Admission(admission_bounds(settings)),
         observers=[metrics.ended],
     )
 
@@ -121,15 +146,7 @@ def _key_auth(settings: Settings, generations: Generations) -> "KeyAuth | None":
 
 
 def _logs(settings: Settings) -> Logs:
-    bounds = LogBounds(
-        ttl=settings.log_ttl,
-        expired_ttl=settings.expired_ttl,
-        max_bytes=settings.log_max_bytes,
-        max_events=settings.log_max_events,
-        max_logs=settings.max_logs,
-        max_total_bytes=settings.logs_max_bytes,
-        max_generations=settings.max_generations,
-    )
+    bounds = log_bounds(settings)
     if not settings.redis_url:
         return MemoryLogs(bounds)
     from streamapi.generation.redis.logs import RedisLogs

@@ -23,6 +23,7 @@ from quart_rate_limiter import QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE
 
 import streamapi
 from docs import generate
+from docs.bounds import constants
 from streamapi import cli, errors
 from streamapi.app import create_app
 from streamapi.emulator.models import MODELS
@@ -252,6 +253,11 @@ def test_the_command_line_names_its_commands() -> None:
         if isinstance(action, argparse._SubParsersAction)
     ]
     assert all(name in (cli.__doc__ or "") for name in commands.choices), "say so atop cli.py"
+
+
+def test_every_constant_that_is_a_bound_has_its_reason() -> None:
+    bare = [name for name, _, about in constants() if not about]
+    assert not bare, f"write its unit, and what happens beyond it, in a docstring below: {bare}"
 
 
 def test_every_error_explains_itself() -> None:

@@ -28,6 +28,8 @@ from streamapi.errors import (
 from streamapi.validation import unknown_field
 
 MAX_DEPTH = 32
+"""Levels of objects and lists in a body. A deeper body is refused, so code may recurse over it."""
+
 MAX_QUERY = 8000
 """Characters that the query parameters of a GET may have, decoded. A longer request needs POST."""
 

@@ -16,6 +16,7 @@ MAX_HOST = 300
 """Bytes of a `Host`: a name has up to 255 (RFC 1035), and a port up to 6."""
 
 MAX_PORT = 65_535
+"""The largest port number (RFC 9293)."""
 
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(

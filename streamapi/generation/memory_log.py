@@ -27,7 +27,8 @@ from streamapi.generation.stored_log import (
     hold_cost,
 )
 
-BATCH = 128  # events that a reader takes at once: a replay lets the loop breathe between
+BATCH = 128
+"""Events that a reader takes at once. Between two batches, the event loop runs other tasks."""
 
 
 class LogBounds(msgspec.Struct, frozen=True):

@@ -25,8 +25,12 @@ from streamapi.redis_connection import PATIENCE, RETRY, RedisConnection, connect
 
 logger = logging.getLogger(__name__)
 
-BLOCK = 1.0  # seconds that one read waits at most; a lost wake-up costs no more
-PAGES = 500  # entries of a stream that are asked for at once
+BLOCK = 1.0
+"""Seconds that a read of Redis waits for new entries. A lost wake-up delays readers that long."""
+
+PAGES = 500
+"""Entries of a stream that one call reads."""
+
 MESSAGES = ("wake", "hold", "release", "stop", "forget")
 Told = Callable[[str, str, str, bytes], Awaitable[None]]
 
