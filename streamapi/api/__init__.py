@@ -1,6 +1,7 @@
 """The only place that knows Quart.
 
 routes/           the routes: one file per family of addresses
+socket/           the WebSocket transport
 documents/        OpenAPI and AsyncAPI
 patches/          what is changed in Hypercorn, h11, wsproto and Quart
 context.py        what a route finds around it: the parts, and who is asking
@@ -19,7 +20,6 @@ idempotency.py    the idempotency key of a request
 ticket_claims.py  what a ticket began or follows, and nothing else
 answer.py         what a caller sees of a generation, whatever the wire
 sse.py            a log as Server-Sent Events
-messages.py       the messages of a WebSocket
 replays.py        what is read again is charged
 markdown.py       Markdown as HTML, for the manual
 problems.py       every error as problem+json

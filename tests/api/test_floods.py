@@ -9,7 +9,7 @@ import pytest
 from streamapi.api import body
 from streamapi.api.patches.connections import ConnectionBounds
 from streamapi.api.patches.websocket import PIECES_PER_TURN, SMALL_AT_ONCE
-from streamapi.api.routes.socket import AUTH_BYTES
+from streamapi.api.socket.authentication import AUTH_BYTES
 from streamapi.emulator import Emulator
 from streamapi.errors import MalformedJson
 from streamapi.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from streamapi.api.documents.openapi import info
 from streamapi.api.documents.schemas import Schema, Schemas, ref, struct_components
-from streamapi.api.messages import Messages, StartMessage
+from streamapi.api.socket.messages import Messages, StartMessage
 from streamapi.errors import Problem
 from streamapi.generation.event import EVENTS, Start
 from streamapi.tasks.task import Task

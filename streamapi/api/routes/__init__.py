@@ -1,7 +1,7 @@
 """The routes: one file per family of addresses.
 
 tasks.py        every task: JSON, Server-Sent Events by POST and by GET, 202
-socket.py       WebSocket: many generations on one socket
+socket.py       WebSockets: for any task, and one address per task
 generations.py  a generation, its events, cancel, forget
 models.py       the catalogue
 keys.py         keys, for administrators

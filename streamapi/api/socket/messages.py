@@ -1,7 +1,8 @@
-"""What a client may say on a WebSocket, and what is said to it.
+"""The messages of a WebSocket, from the client and to the client, and the close codes.
 
-Each message is a text frame with one JSON object; `type` says which. What a client says is
-decoded strictly: an unknown type or field is an error, which does not close the socket.
+Each message is a text frame with one JSON object, whose `type` names the kind of message. Messages
+of a client are decoded strictly: an unknown type or field is an error, which does not close the
+socket.
 """
 
 from typing import Annotated, Any
@@ -14,15 +15,19 @@ from streamapi.generation.event import Start, encode
 from streamapi.generation.generation import Generation
 from streamapi.generation.log import LOST_AT, Entry
 
+GOING_AWAY, TRY_AGAIN, UNAUTHENTICATED, IDLE, TOO_MANY = 1001, 1013, 4401, 4408, 4429
+"""Close codes (RFC 6455, section 7.4). Codes from 4000 on are the application's own."""
+
 Ref = Annotated[str, msgspec.Meta(max_length=200)] | int
+"""The client's own name for a message. Replies to the message have the same `ref`."""
 
 
 class Message(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
-    """What a client may say."""
+    """A message from the client."""
 
 
 class StartMessage(Message, tag="start"):
-    """Begin a generation. `ref` is the client's name for it, echoed on `start` and `error`."""
+    """Start a generation. `ref` is the client's name for it; `start` and `error` repeat it."""
 
     request: dict[str, Any]
     task: str | None = None
@@ -31,7 +36,7 @@ class StartMessage(Message, tag="start"):
 
 
 class ResumeMessage(Message, tag="resume"):
-    """Follow a generation from behind the event number `after`."""
+    """Follow a generation. The first event that is sent is the one behind the number `after`."""
 
     generation: str
     after: Annotated[int, msgspec.Meta(ge=0, le=LOST_AT)] = 0
@@ -39,21 +44,21 @@ class ResumeMessage(Message, tag="resume"):
 
 
 class CancelMessage(Message, tag="cancel"):
-    """Let go of a generation."""
+    """Cancel a generation. Its model stops, unless other generations share the answer."""
 
     generation: str
     ref: Ref | None = None
 
 
 class PingMessage(Message, tag="ping"):
-    """Answered by `pong`; keeps an idle socket open."""
+    """Ask for a `pong`. A ping keeps an idle socket open."""
 
     ref: Ref | None = None
 
 
 class AuthMessage(Message, tag="auth"):
-    """Who is asking, where no header could say it: the first message, which is not answered.
-    A server that asks for no keys takes it for nothing."""
+    """Authenticate, where the handshake could not have a header. It is the first message, and it
+    has no reply. A server without keys ignores it."""
 
     token: str
     ref: Ref | None = None
@@ -62,17 +67,17 @@ class AuthMessage(Message, tag="auth"):
 Messages = StartMessage | ResumeMessage | CancelMessage | PingMessage | AuthMessage
 
 
-def understand(value: dict[str, Any]) -> Messages:
-    """The message that a client sent. Raises `InvalidRequest`."""
+def parse_message(value: dict[str, Any]) -> Messages:
+    """The message in a JSON object of the client. Raises `InvalidRequest`."""
     try:
         message: Messages = msgspec.convert(value, Messages)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The message cannot be understood: {error}.") from None
+        raise InvalidRequest(f"The message is not valid: {error}.") from None
     return message
 
 
-def known_ref(value: dict[str, Any]) -> Ref | None:
-    """The `ref` of a message that may be wrong otherwise, if that is one."""
+def ref_of(value: dict[str, Any]) -> Ref | None:
+    """The `ref` of a message whose other fields may be wrong. None where the `ref` is wrong."""
     try:
         ref: Ref | None = msgspec.convert(value.get("ref"), Ref | None)
     except msgspec.ValidationError:
@@ -81,8 +86,8 @@ def known_ref(value: dict[str, Any]) -> Ref | None:
 
 
 def event_frame(generation: Generation, entry: Entry, request_id: str, ref: Ref | None) -> str:
-    """An event, as Server-Sent Events have it, with its generation and number; `start` also has
-    the client's `ref` and the cache status."""
+    """An event, with the data that Server-Sent Events have, and with its generation and number.
+    `start` also has the client's `ref` and the cache status."""
     data = event_data(generation, entry, request_id).decode()
     own = ""
     if isinstance(entry.event, Start):
@@ -93,16 +98,16 @@ def event_frame(generation: Generation, entry: Entry, request_id: str, ref: Ref 
 
 
 def ping_frame(generation: Generation) -> str:
-    """What breaks a silence while a generation is followed. Not a ping of the protocol's own:
-    Hypercorn's pinging task outlives its socket by up to an interval."""
+    """A message that breaks a silence while a generation is followed. It is not a ping frame of the
+    protocol, because Hypercorn's pinging task outlives its socket by up to an interval."""
     return encode({"type": "ping", "generation": generation.id}).decode()
 
 
 def error_frame(ref: Ref | None, problem: Problem) -> str:
-    """What was wrong with a message."""
+    """The problem with a message of the client, or with following a generation."""
     return encode({"type": "error", "ref": ref, "problem": problem}).decode()
 
 
 def pong_frame(ref: Ref | None) -> str:
-    """The answer to a ping."""
+    """The reply to a ping."""
     return encode({"type": "pong", "ref": ref}).decode()
