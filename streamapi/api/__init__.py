@@ -14,13 +14,16 @@ description.py    what a route takes and gives, declared where the route stands
 shapes.py         what several routes answer, as types
 parameters.py     what several routes take
 limits.py         quart-rate-limiter's decorators over one atomic take
-body.py           requests, read strictly in one place
+body.py           bodies and query parameters, read strictly
 start.py          the current request starts a generation, by way of `intake.py`
 idempotency.py    the idempotency key of a request
-ticket_claims.py  what a ticket began or follows, and nothing else
-answer.py         what a caller sees of a generation, whatever the wire
-sse.py            a log as Server-Sent Events
-replays.py        what is read again is charged
+ticket_claims.py  the one generation that a ticket stands for
+answer.py         a generation as its caller sees it, on every transport
+sse.py            the events of a log as Server-Sent Events
+cursor.py         the last event that a client has seen
+resume.py         the stream behind that event
+reconnect.py      readers of a stream are asked to reconnect
+replays.py        replays are counted and limited
 markdown.py       Markdown as HTML, for the manual
 problems.py       every error as problem+json
 """

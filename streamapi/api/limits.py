@@ -22,8 +22,8 @@ from quart_rate_limiter import (
 from streamapi.access.answer_charge import State
 from streamapi.access.limit_key import limit_key
 from streamapi.access.limits import Limit, Slots, Want
-from streamapi.api import sse
 from streamapi.api.context import caller, services
+from streamapi.api.cursor import is_resumption
 from streamapi.errors import RateLimited, StreamapiError
 from streamapi.settings import Settings
 
@@ -46,7 +46,7 @@ class AtomicRateLimiter(RateLimiter):
             return  # a preflight asks for nothing yet
         if getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False):
             return
-        if sse.resumes(view):
+        if is_resumption(view):
             return  # where there is nothing to resume, it counts after all (see `replays`)
         blueprint = current_app.blueprints.get(request.blueprint or "")
         limits = self._get_limits_for_view_function(view, blueprint)

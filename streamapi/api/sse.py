@@ -1,12 +1,10 @@
-"""A log as Server-Sent Events (WHATWG HTML, section 9.2).
+"""The events of a log as a stream of Server-Sent Events (WHATWG HTML, section 9.2).
 
-Each event has its type, its data on one line, and the id `{generation}.{n}`, from which any
-reconnection resumes. All events that have come since the last write go out in one write.
+Each event has its type, its data on one line, and the id `{generation}.{n}`, from which a client
+can resume. All events that came since the last write go out in one write.
 """
 
 import asyncio
-import random
-import re
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -14,20 +12,17 @@ from quart import Response, request
 
 from streamapi.api.answer import GenerationFailed, event_data, headers, own_problem
 from streamapi.api.patches import http1
-from streamapi.errors import InvalidHeader, InvalidRequest
 from streamapi.generation.event import CONTENT, ENDINGS, EVENTS, Failed
 from streamapi.generation.generation import Generation
-from streamapi.generation.log import LOST_AT, Entry
+from streamapi.generation.log import Entry
 from streamapi.generation.timers import SendTimer
 from streamapi.services import Services
 
 RETRY = b"retry: 2000\n\n"
 COMMENT = b": ping\n\n"
 PING = b"event: ping\ndata: {}\n\n"
-"""What breaks a silence: a comment, or an event without id where comments cannot be seen."""
-
-COME_AGAIN = (0.2, 1.5)
-"""Seconds after which those who are refused for a while reconnect, beside what they must wait."""
+"""What breaks a silence: a comment, or for a client that cannot see comments, an event without an
+id."""
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -35,18 +30,17 @@ HEADERS = {
     "X-Accel-Buffering": "no",
 }
 _HEADS = {kind.type: f"event: {kind.type}\nid: ".encode() for kind in EVENTS}
-_CURSOR = re.compile(r"(?:(gen_[A-Za-z0-9_-]{1,64})\.)?(0|[1-9][0-9]{0,9})")
 
 
 def frames(generation: Generation, entries: Sequence[Entry], request_id: str) -> bytes:
-    """The entries as the bytes of a stream."""
-    own = generation.id.encode() + b"."
+    """The bytes of the stream for these entries."""
+    id_prefix = generation.id.encode() + b"."
     pieces: list[bytes] = []
     for entry in entries:
         data = entry.data or event_data(generation, entry, request_id)
         pieces += (
             _HEADS[entry.event.type],
-            own,
+            id_prefix,
             b"%d\ndata: " % entry.n,
             data,
             b"\n\n",
@@ -64,124 +58,92 @@ async def stream(
     open_after: float = 0.0,
     replays: int = 0,
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a stream behind `after`, to its ending, but for those that were written
-    directly: once it is open, and while its peer keeps up, events go out in the writer's turn.
-    What is there up to `replays` is read again (see `Generations.read`).
+    """The bytes of the events behind number `after`, to the ending. Events up to number `replays`
+    are a replay (see `Generations.read`).
 
-    The first step waits up to `open_after` seconds for content, and raises `GenerationFailed`
-    when a failure comes first: before the status line, a failure has its true status."""
+    Once the stream is open, and while the client keeps up, an event is written to the connection
+    when it is appended to the log; this generator then does not yield it.
+
+    The first step waits up to `open_after` seconds for content. It raises `GenerationFailed` when
+    the generation fails before: the status line is not sent yet, so the response can have the
+    status of the failure."""
     scope: Any = request.scope
     write, opened = http1.direct(scope), False
 
-    def shown(entries: Sequence[Entry]) -> bytes:
+    def as_bytes(entries: Sequence[Entry]) -> bytes:
         last = entries[-1].event
         if isinstance(last, Failed):
-            scope["streamapi.code"] = last.problem.code  # for the access line
+            scope["streamapi.code"] = last.problem.code  # for the access log
         return frames(generation, entries, request_id)
 
     def eager(entries: Sequence[Entry]) -> bool:
-        return opened and write(lambda: shown(entries))
+        return opened and write(lambda: as_bytes(entries))
 
-    stall = SendTimer(parts.settings.send_timeout)
+    send_timer = SendTimer(parts.settings.send_timeout)
     silence = parts.settings.ping_interval
     batches = parts.generations.read(generation, after, silence, eager, replays)
-    pull: asyncio.Future[Sequence[Entry]] | None = None
+    pending: asyncio.Future[Sequence[Entry]] | None = None
     try:
         if after:
-            yield RETRY  # a resumption may wait long for its next event; its status must not
+            yield RETRY  # the status line must not wait for the next event, which may be long
         else:
-            entries, pull = await _opening(batches, open_after)
+            entries, pending = await _opening(batches, open_after)
             failure = entries[-1].event if open_after else None
-            if isinstance(failure, Failed) and not _content(entries):
+            if isinstance(failure, Failed) and not _has_content(entries):
                 raise GenerationFailed(own_problem(failure.problem, generation, request_id))
-            stall.sending()
-            yield RETRY + shown(entries)
-            stall.sent()
+            send_timer.sending()
+            yield RETRY + as_bytes(entries)
+            send_timer.sent()
         opened = True
-        if pull is not None:
-            late = await pull
-            yield shown(late) if late else ping
+        if pending is not None:
+            late = await pending
+            yield as_bytes(late) if late else ping
         async for batch in batches:
-            stall.sending()
-            yield shown(batch) if batch else ping
-            stall.sent()
+            send_timer.sending()
+            yield as_bytes(batch) if batch else ping
+            send_timer.sent()
     finally:
-        stall.stop()
-        if pull is not None and not pull.done():
-            pull.cancel()
-            await asyncio.wait({pull})
+        send_timer.stop()
+        if pending is not None and not pending.done():
+            pending.cancel()
+            await asyncio.wait({pending})
         await batches.aclose()
 
 
-async def respond(generation: Generation, frames: AsyncGenerator[bytes, None]) -> Response:
-    """The stream as a response, once its first step is taken."""
-    response = Response(_Primed(await anext(frames), frames), headers=HEADERS)
+async def respond(generation: Generation, pieces: AsyncGenerator[bytes, None]) -> Response:
+    """The response with this stream, once the stream has its first piece. Raises what the first
+    step of the stream raises."""
+    response = Response(_Started(await anext(pieces), pieces), headers=HEADERS)
     response.headers.update(headers(generation))
-    response.timeout = None  # Quart would cut the stream after a minute, without a word
+    response.timeout = None  # by default Quart ends a stream after a minute
     return response
-
-
-def come_again(wait: float | None = None) -> Response:
-    """What refuses a reconnection for a while: an `EventSource` takes every status but 200 as
-    final. `wait` is in seconds. It says nothing of what was asked for, so anybody may have it."""
-    return Response(when(wait), headers=HEADERS)
-
-
-def when(wait: float | None = None) -> bytes:
-    """When an `EventSource` comes back: not all of them in one moment."""
-    return b"retry: %d\n\n" % (((wait or 0.0) + random.uniform(*COME_AGAIN)) * 1000)
-
-
-def resumes(view: object) -> bool:
-    """Whether the current request is a reconnection to this view, by what it says of itself."""
-    try:
-        named, _ = cursor() or (None, None)
-    except (InvalidHeader, InvalidRequest):
-        return False
-    if getattr(view, "only_resumes", False):
-        return named is not None or "after" in request.args
-    return getattr(view, "resumes", False) and named is not None
-
-
-def cursor() -> tuple[str | None, int] | None:
-    """Where the current request wants to resume: a generation, where it names one, and the
-    number of the last event seen. None when it resumes nothing.
-
-    Raises `InvalidHeader` and `InvalidRequest` for what was never an id of ours."""
-    header = request.headers.get("Last-Event-ID")
-    value = header if header else request.args.get("after")
-    if value is None:
-        return None
-    found = _CURSOR.fullmatch(value)
-    if found is None or (header and found[1] is None) or int(found[2]) > LOST_AT:
-        text = "Send the id of the last event that you saw, such as gen_....12, or leave it out."
-        raise InvalidHeader(text) if header else InvalidRequest(text)
-    return found[1], int(found[2])
 
 
 async def _opening(
     batches: AsyncGenerator[Sequence[Entry], None], seconds: float
 ) -> tuple[list[Entry], "asyncio.Future[Sequence[Entry]] | None"]:
-    """What came within `seconds`, up to the first content or the ending, and the pull that is
-    still waiting. A generator cannot be asked with a time-out: its pull would be lost."""
+    """The entries that came within `seconds`, up to the first content or the ending, and the
+    `anext` that is still waiting. Cancelling that `anext` would end the generator."""
     now = asyncio.get_running_loop().time
     until = now() + seconds
     entries: list[Entry] = list(await _next(batches))
-    while now() < until and not _content(entries) and not isinstance(entries[-1].event, ENDINGS):
-        pull = asyncio.ensure_future(_next(batches))
+    while now() < until:
+        if _has_content(entries) or isinstance(entries[-1].event, ENDINGS):
+            break
+        pending = asyncio.ensure_future(_next(batches))
         try:
-            done, _ = await asyncio.wait({pull}, timeout=until - now())
+            done, _ = await asyncio.wait({pending}, timeout=until - now())
         except asyncio.CancelledError:
-            pull.cancel()
-            await asyncio.wait({pull})
+            pending.cancel()
+            await asyncio.wait({pending})
             raise
         if not done:
-            return entries, pull
-        entries += pull.result()
+            return entries, pending
+        entries += pending.result()
     return entries, None
 
 
-def _content(entries: Sequence[Entry]) -> bool:
+def _has_content(entries: Sequence[Entry]) -> bool:
     return any(isinstance(entry.event, CONTENT) for entry in entries)
 
 
@@ -189,14 +151,14 @@ async def _next(batches: AsyncGenerator[Sequence[Entry], None]) -> Sequence[Entr
     return await anext(batches, ())
 
 
-class _Primed:
-    """An iterator whose first step was taken already. Closing it closes the stream."""
+class _Started:
+    """An iterator over a stream whose first piece is known. Closing it closes the stream."""
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
         self._first: bytes | None = first
         self._rest = rest
 
-    def __aiter__(self) -> "_Primed":
+    def __aiter__(self) -> "_Started":
         return self
 
     async def __anext__(self) -> bytes:

@@ -15,8 +15,9 @@ from quart import Quart, Request, Response, Websocket, current_app, g, request, 
 
 from streamapi.access.guesses import Guesses
 from streamapi.access.keys import contains_key, digest
-from streamapi.api import sse
 from streamapi.api.context import caller, services
+from streamapi.api.cursor import is_resumption
+from streamapi.api.reconnect import ask_to_reconnect
 from streamapi.errors import (
     Forbidden,
     OriginNotAllowed,
@@ -109,7 +110,7 @@ async def _ask_request() -> Response | None:
     except (StoreUnavailable, RateLimited) as error:
         if not _reconnects(view, error):
             raise
-        return sse.come_again(error.retry_after)
+        return ask_to_reconnect(error.retry_after)
     if scope := getattr(view, "needs", None):
         g.caller.check(scope)
     return None
@@ -118,7 +119,7 @@ async def _ask_request() -> Response | None:
 def _reconnects(view: Any, error: StreamapiError) -> bool:
     """Whether an `EventSource` may have come back, to which every refusal but one is final."""
     away = isinstance(error, StoreUnavailable)
-    return sse.resumes(view) or (away and getattr(view, "only_resumes", False))
+    return is_resumption(view) or (away and getattr(view, "only_resumes", False))
 
 
 async def _ask_socket() -> None:

@@ -12,6 +12,7 @@ from streamapi.api import idempotency, sse
 from streamapi.api.answer import GenerationFailed, answer, headers, own_problem
 from streamapi.api.body import read_object, read_query
 from streamapi.api.context import services
+from streamapi.api.cursor import read_full_cursor
 from streamapi.api.description import (
     GENERATION_ERRORS,
     LOOKUP_ERRORS,
@@ -32,21 +33,23 @@ from streamapi.api.parameters import (
     TICKET,
 )
 from streamapi.api.problems import request_id
-from streamapi.api.routes.generations import ENDED, interruptible, json_response, resume
+from streamapi.api.reconnect import interruptible
+from streamapi.api.resume import resume
+from streamapi.api.routes.generations import ENDED, json_response
 from streamapi.api.shapes import Accepted, whole_answer
 from streamapi.api.start import start_generation
 from streamapi.api.who import takes_tickets
-from streamapi.errors import GenerationCancelled, InvalidRequest
+from streamapi.errors import GenerationCancelled
 from streamapi.generation.event import Cancelled, Failed, Fold, encode, fold
 from streamapi.generation.generation import Generation
 from streamapi.services import Services
 from streamapi.tasks.task import Task
 
 NOT_FIELDS = frozenset({"idempotency_key", "ticket"})
-"""Parameters that are no fields of the request."""
+"""Query parameters that are not fields of the request."""
 
 NOT_BY_GET = frozenset({"metadata", "messages"})
-"""Fields that parameters cannot carry."""
+"""Fields of the request that query parameters cannot hold."""
 
 
 def blueprint(task: Task[Any]) -> Blueprint:
@@ -133,43 +136,44 @@ def _events(task: Task[Any], *, pings: bool) -> EventStream:
 
 
 async def answer_json(task: Task[Any]) -> Response:
-    """Wait for the whole answer; with `Prefer: respond-async`, say where it will be."""
-    parts, later = services(), _wants_it_later()
+    """Wait for the whole answer; with `Prefer: respond-async`, respond at once with its address."""
+    parts, respond_async = services(), _prefers_async()
     generation = await start_generation(
         task,
         await read_object(),
         idempotency_key=idempotency.from_header(),
-        outlives_readers=later,
+        outlives_readers=respond_async,
     )
-    if later:
+    if respond_async:
         return _accepted(generation, fold(await parts.generations.events(generation)))
     batches = parts.generations.read(generation)
     folded = fold([entry.event async for batch in batches for entry in batch])
     if isinstance(folded.ending, Failed):
         raise GenerationFailed(own_problem(folded.ending.problem, generation, request_id()))
     if isinstance(folded.ending, Cancelled):
-        problem = GenerationCancelled("It was cancelled while its answer was waited for.").problem()
-        raise GenerationFailed(own_problem(problem, generation, request_id()))
+        cancelled = GenerationCancelled("The generation was cancelled before it was complete.")
+        raise GenerationFailed(own_problem(cancelled.problem(), generation, request_id()))
     return json_response(generation, folded)
 
 
 async def stream_by_post(task: Task[Any]) -> Response:
     """Stream the answer to a client that can POST."""
     parts = services()
-    if cursor := sse.cursor():
-        return await resume(parts, _named(cursor), sse.COMMENT)
+    if cursor := read_full_cursor():
+        return await resume(parts, *cursor, sse.COMMENT)
     body = await read_object()
     generation = await start_generation(task, body, idempotency_key=idempotency.from_header())
     return await _stream(parts, generation, sse.COMMENT, parts.settings.stream_open_after)
 
 
 async def stream_by_get(task: Task[Any]) -> Response:
-    """Stream the answer to a browser's `EventSource`, which needs an id to resume from at once."""
+    """Stream the answer to a browser's `EventSource`. The stream opens at once, so that the client
+    has an event id to resume from."""
     parts = services()
     if request.method == "HEAD":
         return Response(b"", headers=sse.HEADERS)
-    if cursor := sse.cursor():
-        return await resume(parts, _named(cursor), sse.PING)
+    if cursor := read_full_cursor():
+        return await resume(parts, *cursor, sse.PING)
     key = idempotency.from_field(request.args.get("idempotency_key"))
     fields = read_query(task.request, NOT_BY_GET, NOT_FIELDS)
     generation = await start_generation(task, fields, idempotency_key=key, text_values=True)
@@ -184,23 +188,16 @@ async def _stream(
 
 
 def _accepted(generation: Generation, so_far: Fold) -> Response:
-    place = f"/v1/generations/{generation.id}"
-    body = encode({**answer(generation, so_far, request_id()), "events": f"{place}/events"})
+    address = f"/v1/generations/{generation.id}"
+    body = encode({**answer(generation, so_far, request_id()), "events": f"{address}/events"})
     response = Response(body, status=202, content_type="application/json")
     response.headers.update(headers(generation))
-    response.headers["Location"] = place
+    response.headers["Location"] = address
     response.headers["Preference-Applied"] = "respond-async"
     return response
 
 
-def _wants_it_later() -> bool:
-    """`Prefer: respond-async` (RFC 7240)."""
+def _prefers_async() -> bool:
+    """Whether the request has `Prefer: respond-async` (RFC 7240)."""
     preferences = ",".join(request.headers.getlist("Prefer")).lower().split(",")
     return any(item.split(";")[0].strip() == "respond-async" for item in preferences)
-
-
-def _named(cursor: tuple[str | None, int]) -> tuple[str, int]:
-    generation, after = cursor
-    if generation is None:
-        raise InvalidRequest("Here, `after` must name the generation: gen_....12.")
-    return generation, after
