@@ -194,10 +194,10 @@ async function* websocket(stream) {
 /** The error for a close code (RFC 6455, section 7.4; the server defines codes from 4000), or null. */
 function closeError(code) {
   const known = {
-    1009: { status: 413, code: 'too_large', title: 'The request is too large' },
+    1009: { status: 413, code: 'too_large', title: 'The message is too large' },
     1013: { status: 503, code: 'overloaded', title: 'The server is overloaded', retryable: true },
     4401: { status: 401, code: 'unauthenticated', title: 'Authentication required' },
-    4403: { status: 403, code: 'forbidden', title: 'Access denied' },
+    4403: { status: 403, code: 'forbidden', title: 'The key does not allow this request' },
     4429: { status: 429, code: 'rate_limited', title: 'Too many requests', retryable: true },
   };
   return known[code] ? new ApiError(known[code]) : null;

@@ -1,13 +1,14 @@
-/** The playground: loads the tasks of the server, and runs one request at a time. */
+/** The playground: loads the tasks of the server, builds the form, and runs one request at a time. */
 
-import { ApiError, StreamAPI } from '../client/streamapi.js';
+import { StreamAPI } from '../client/streamapi.js';
 import { curl } from './curl.js';
 import { byId, copyButton, el, nextFrame } from './dom.js';
 import { errorCard } from './error-card.js';
 import { Form } from './form.js';
-import { RunMetrics, seconds } from './metrics.js';
+import { RunMetrics } from './metrics.js';
 import { ResultView } from './result.js';
 import { RawEvents, Timeline, showSummary } from './run-details.js';
+import { Run } from './run.js';
 import { formOf, tasksOf } from './schema.js';
 
 /** Each transport with its label and, for a task, its endpoint. 'json' is not a stream. */
@@ -36,10 +37,7 @@ const FAULTS = [
 
 const api = new StreamAPI();
 const form = new Form(byId('fields'), byId('options'));
-const result = new ResultView(byId('result'));
-const metrics = new RunMetrics();
-const timeline = new Timeline();
-const rawEvents = new RawEvents();
+const views = { api, form, result: new ResultView(byId('result')), metrics: new RunMetrics(), timeline: new Timeline(), rawEvents: new RawEvents() };
 
 let openapi = {};
 let models = [];
@@ -112,126 +110,16 @@ function readRequest() {
 
 async function start() {
   if (run || byId('run').disabled) return;
-  const task = selected('task');
   const transport = selected('transport');
-  const request = readRequest();
-  run = { abort: new AbortController(), stream: null, hasContent: false, disconnected: false, cancelled: false, left: null };
-  form.clearErrors();
-  result.clear(request);
-  timeline.clear();
-  rawEvents.clear();
-  showSummary();
-  metrics.start();
+  const endpoint = TRANSPORTS[transport][1](selected('task'));
+  run = new Run(views, { task: selected('task'), transport, endpoint, request: readRequest(), retry: start });
   showCurl();
   updateButtons();
-  timeline.add(0, `Request sent: ${TRANSPORTS[transport][1](task)}`);
+  const finished = run.start();
   if (matchMedia('(max-width: 899px)').matches) byId('output').scrollIntoView();
-  try {
-    await (transport === 'json' ? runJson(task, request) : runStream(task, request, transport));
-  } catch (error) {
-    handleError(error);
-  } finally {
-    run = null;
-    updateButtons();
-  }
-}
-
-async function runJson(task, request) {
-  const answer = await api.answer(task, request, { signal: run.abort.signal });
-  rawEvents.add(JSON.stringify(answer, null, 2));
-  handleEnding({ type: 'done', data: answer });
-}
-
-async function runStream(task, request, transport) {
-  run.stream = api.stream(task, request, { transport, signal: run.abort.signal, onState: handleConnection, onRaw: (text) => rawEvents.add(text) });
-  for await (const event of run.stream) handleEvent(event);
-}
-
-function handleEvent(event) {
-  const { type, data } = event;
-  metrics.event(event);
-  if (type === 'delta' || type === 'label') {
-    if (['connecting', 'open', 'reconnecting'].includes(metrics.state)) {
-      if (!run.hasContent) timeline.add(metrics.elapsed, type === 'label' ? 'First label' : data.part === 'thought' ? 'First thought' : 'First token', 'good');
-      run.hasContent = true;
-      metrics.setState('streaming');
-    }
-    if (type === 'delta') result.text(data.part, data.text);
-    else result.label(data.label, data.score);
-  } else if (type === 'start') {
-    timeline.add(metrics.elapsed, `Generation ${data.generation} started`);
-  } else if (type === 'wait') {
-    timeline.add(metrics.elapsed, describeWait(data), 'warning');
-  } else {
-    handleEnding(event);
-  }
-}
-
-function describeWait({ reason, attempt, delay, model }) {
-  const what = { queued: 'Waiting in the queue', retry: 'The provider failed. Retrying', fallback: `The provider failed. Trying the model ${model}` }[reason] ?? reason;
-  return `${what}${delay >= 0.05 ? ` in ${Number(delay).toFixed(1)} s` : ''}${attempt ? ` (attempt ${attempt})` : ''}`;
-}
-
-function handleEnding({ type, data }) {
-  if (type === 'failed') {
-    showSummary({ usage: data.usage, id: run.stream?.generation });
-    return handleError(new ApiError(data.problem));
-  }
-  metrics.setState(type);
-  metrics.finish(data.usage ?? {});
-  if (type === 'cancelled') {
-    showSummary({ usage: data.usage, id: run.stream?.generation, finish_reason: `stopped by ${data.by}` });
-    timeline.add(metrics.elapsed, `Stopped by ${data.by}`);
-    return result.flush();
-  }
-  result.finish(data.result ?? {});
-  showSummary(data);
-  timeline.add(metrics.elapsed, `Done: ${data.usage?.output_tokens ?? 0} tokens in ${seconds(metrics.elapsed)} s`, 'good');
-}
-
-function handleConnection({ state, after, delay, reason }) {
-  if (state === 'reconnecting') {
-    metrics.setState('reconnecting');
-    metrics.disconnected();
-    run.disconnected = true;
-    timeline.add(metrics.elapsed, `${reason} Reconnecting${delay ? ` in ${(delay / 1000).toFixed(1)} s` : ''}…`, 'warning');
-  } else if (state === 'open') {
-    if (run.disconnected) {
-      timeline.add(metrics.elapsed, after ? `Resumed after event ${after}` : 'Connected again', 'good');
-      metrics.reconnected();
-    }
-    run.disconnected = false;
-    if (metrics.state !== 'stopping') metrics.setState(run.hasContent ? 'streaming' : 'open');
-  }
-}
-
-function handleError(error) {
-  if (error === run.left) {
-    metrics.setState('cancelled');
-    return timeline.add(metrics.elapsed, 'This page closed the connection. The option on_disconnect decides whether the generation continues.');
-  }
-  metrics.setState('failed');
-  const unauthenticated = error instanceof ApiError && error.status === 401;
-  if (unauthenticated) byId('key-row').hidden = false;
-  const unplaced = error instanceof ApiError ? form.showErrors(error.errors) : [];
-  result.append(errorCard(error, { unplaced, keySent: Boolean(api.key), retry: start }));
-  // After the card, which scrolls into view too.
-  form.focusFirstError();
-  if (unauthenticated) byId('key').focus();
-  timeline.add(metrics.elapsed, `Failed: ${error.title || error.message}`, 'bad');
-  if (!(error instanceof ApiError)) console.error(error);
-}
-
-/** The first call cancels the generation; a second one, or one for a JSON request, disconnects. */
-async function stop() {
-  if (!run || run.left) return;
-  metrics.setState('stopping');
-  if (run.stream && !run.cancelled) {
-    run.cancelled = true;
-    return run.stream.cancel().catch((error) => run && handleError(error));
-  }
-  run.left = new Error('left');
-  run.abort.abort(run.left);
+  await finished;
+  run = null;
+  updateButtons();
 }
 
 /** Scrolls to the options that the user opened. On a wide screen only the form scrolls, not the page. */
@@ -258,11 +146,11 @@ byId('curl-panel').addEventListener('toggle', showCurl);
 // `toggle` would also fire when an error opens the options, and would scroll away from the invalid field.
 byId('options-panel').querySelector('summary').addEventListener('click', () => nextFrame(showOptions));
 byId('key').addEventListener('input', () => (api.key = byId('key').value.trim() || null));
-byId('stop').addEventListener('click', stop);
-byId('drop').addEventListener('click', () => run?.stream?.drop());
+byId('stop').addEventListener('click', () => run?.stop());
+byId('drop').addEventListener('click', () => run?.drop());
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) start();
-  if (event.key === 'Escape') stop();
+  if (event.key === 'Escape') run?.stop();
 });
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('run-key').textContent = '⌘ ↵';
 showSummary();

@@ -46,7 +46,7 @@ export function errorCard(error, { unplaced = [], keySent = false, retry }) {
   const reference = api ? [api.status || null, api.code, api.requestId && `request ${api.requestId}`].filter(Boolean).join(' · ') : '';
   const list = unplaced.filter((one) => !detail.toLowerCase().includes(one.detail.toLowerCase())).map(({ detail, pointer }) => el('li', {}, ...withCode(pointer ? `${pointer}: ${detail}` : detail)));
   return el('div', { class: 'error-card', role: 'alert', 'data-code': api?.code ?? (lost ? 'connection_lost' : '') },
-    el('h3', { textContent: api?.title || (lost ? 'Connection lost' : 'The request failed') }),
+    el('h3', { textContent: api?.title || (lost ? 'No connection to the server' : 'The request failed') }),
     detail ? el('p', {}, ...withCode(detail)) : null,
     list.length ? el('ul', {}, ...list) : null,
     advice && advice !== detail ? el('p', { class: 'advice', textContent: advice }) : null,

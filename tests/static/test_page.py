@@ -91,6 +91,17 @@ async def test_stop_stops(page: Page, transport: str) -> None:
 
 
 @in_browser
+async def test_stop_ends_a_json_request(page: Page) -> None:
+    """It has no generation to cancel yet, so the page closes the connection."""
+    await run(page, "json", "Endless. [[pace:0.05]] [[words:5000]]")
+    await reaches(page, "connecting")
+    await page.keyboard.press("Escape")
+    await reaches(page, "cancelled")
+    await expect(page.locator("#timeline")).to_contain_text("closed the connection")
+    await expect(page.locator("#run")).to_be_enabled()
+
+
+@in_browser
 async def test_an_error_after_text_keeps_the_text_and_offers_to_try_again(page: Page) -> None:
     """The text stays, and the error has its code."""
     await run(page, "post", "A story. [[fault:error_after_text]]")

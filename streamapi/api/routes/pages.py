@@ -87,15 +87,11 @@ async def error_page(code: str) -> Response:
     kind = next((kind for kind in every_error() if kind.code == code), None)
     if kind is None:
         raise NotFound("This error code does not exist.")
-    retry = (
-        "You can send the same request again."
-        if kind.retryable
-        else "Sending the same request again does not help."
-    )
+    retryable = "retryable" if kind.retryable else "not retryable"
     body = (
         f"<h1>{escape(kind.title)}</h1>"
-        f"<p><code>{code}</code> · HTTP status {kind.status}</p>"
-        f"<p>{_with_code(cleandoc(kind.__doc__ or ''))}</p><p>{retry}</p>"
+        f"<p><code>{code}</code> · HTTP status {kind.status} · {retryable}</p>"
+        f"<p>{_with_code(cleandoc(kind.__doc__ or ''))}</p>"
         '<p><a href="/manual/guide/errors">How to handle errors</a> · '
         '<a href="/docs">API documentation</a></p>'
     )
