@@ -35,7 +35,8 @@ from tests.conftest import QUICK, Running, bearer, running
 TASKS = every_task()
 NOT_DESCRIBED = {"/static/<path:name>", "/", "/openapi.json", "/openapi-3.1.json", "/asyncapi.json"}
 NOT_DESCRIBED |= {"/docs", "/docs/scalar.js", "/docs/start.js"}
-"""The documents do not describe themselves, nor what belongs to the demo page."""
+NOT_DESCRIBED |= {"/manual", "/manual/<path:name>", "/llms.txt"}
+"""The documents do not describe themselves, nor the pages and the manual."""
 
 
 @pytest.fixture
