@@ -155,7 +155,7 @@ async def test_readers_of_a_killed_process_lose_nothing(
         for seen, _ in readers:
             whole(seen)
             assert seen == readers[0][0]
-        assert len(emulator.ledger.told(prompt)["calls"]) == 1
+        assert len(emulator.history.report(prompt)["calls"]) == 1
         return time.monotonic() - began
 
     await rounds(one, "reader killed, until its clients had all")
@@ -198,7 +198,7 @@ async def test_a_stream_cut_at_any_byte_goes_on_elsewhere(
     await reading
     whole(seen)
     assert seen == uncut
-    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+    assert len(emulator.history.report(prompt)["calls"]) == 1
     print(f"\ncut at {CUTS} bytes, {live} while it was written: {len(seen)} events, one call")
 
 

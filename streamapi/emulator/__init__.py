@@ -3,50 +3,52 @@
     async with Emulator() as emulator:
         client = AnyGeminiClient(base_url=emulator.url, api_key="anything")
 
-It speaks the wire as Google does: `/v1beta/models`, `generateContent`,
-`streamGenerateContent` (`?alt=sse` or a JSON array), `countTokens`. Any key will
-do, but there must be one. The same question always gets the same answer: an
-essay about the prompt, code where a "fenced code block" is asked for, JSON
-where a response schema is given.
+It serves `/v1beta/models`, `generateContent`, `streamGenerateContent` (`?alt=sse`
+or a JSON array) and `countTokens`, with Google's shapes. It accepts any key, but
+needs one. The same question always gets the same answer: an essay about the
+prompt, code when the prompt asks for a "fenced code block", or JSON when the
+request has a response schema.
 
-Markers in the last turn of the user change how it is answered:
+Markers in the last turn of the user change the answer:
 
     [[pace:0.005]]      seconds between chunks
     [[chunk:8]]         characters in a chunk
     [[words:2000]]      length of the answer
     [[fault:NAME after=3 delay=2.5 times=1]]
-                        `after` so many chunks of text; `delay` in seconds for
-                        RetryInfo and Retry-After; only the first `times` requests
-                        with this very prompt (else all). Several faults in one
-                        prompt are played in turn.
+                        a fault: `after` this many chunks of text, with a
+                        `delay` in seconds for RetryInfo and Retry-After, for the
+                        first `times` requests with exactly this prompt (default:
+                        all). Several faults in one prompt take effect in turn.
 
-From loopback only, `/control` tells and scripts:
+Clients on loopback can read and control the emulator:
 
-    GET    /control             requests, open, left, and the last calls
+    GET    /control             counts (requests, open, left), and the last calls
     GET    /control?prompt=X    the calls whose prompt contains X
-    DELETE /control             forget all that, and the faults in the queue
+    DELETE /control             forget the calls, the counts and the queued faults
     GET    /control/faults      the table of faults
     POST   /control/faults      {"fault": NAME, "times": 1, "after": 3, "delay": 2.5}
-                                for the next requests
+                                queue a fault for the next requests
 
-A call's `outcome` is `finished`, `fault` (a fault was played to its end),
-`client_left`, or `closed` (the emulator was). Times are `time.monotonic()`.
+The `outcome` of a call is `finished`, `fault` (a fault was played to its end),
+`client_left`, or `closed` (the emulator was closed). Times are
+`time.monotonic()`.
 
 Its modules:
 
     server.py   the web server, and its routes
-    request.py  what was asked
-    markers.py  what a prompt says to the emulator rather than to the model
-    answers/    what a model would say, made from the question alone
-    script.py   what will be played, as plain values
+    request.py  the body of a request, checked
+    markers.py  the markers in a prompt
+    answers/    the answers, made from the question alone
+    script.py   the script of a response: a list of steps, as plain values
     faults.py   the faults, in one table
-    stage.py    a script played to a client, at its pace
+    player.py   plays a script to a client, at its pace
     wire.py     Google's shapes: errors, messages, frames
-    models.py   the models that it knows
-    ledger.py   who called, what was played, when the client left
-    control.py  `/control`
+    models.py   the models
+    history.py  the calls so far, and the queued faults
+    control.py  the routes under `/control`
 
-The faults (a non-streaming request meets the same, as far as one body can):
+The faults (a request without streaming gets the same ones, as far as one body
+can show them):
 
 {faults}
 """

@@ -1,7 +1,7 @@
-"""The control endpoint: what happened, and what shall happen next.
+"""The routes under `/control`: they report the calls, and queue faults.
 
-It exists on loopback only: for any other peer its URLs are a 404 like every
-URL that is not there. The peer is the socket's, never a header's.
+They exist for clients on loopback only. Any other client gets 404. The client's
+address is that of the socket, and never that of a header.
 """
 
 import ipaddress
@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from .faults import FAULTS, order
-from .ledger import Ledger
+from .faults import FAULTS, wanted_fault
+from .history import History
 from .request import decode
 from .wire import Refusal, encode
 
@@ -20,31 +20,31 @@ __all__ = ["Control"]
 class Control:
     """The routes under `/control`."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, history: History) -> None:
+        self._history = history
 
     def routes(self) -> list[web.RouteDef]:
-        """What to add to the application."""
+        """The routes, for the application."""
         return [
-            web.get("/control", self.tell, allow_head=False),
+            web.get("/control", self.report, allow_head=False),
             web.delete("/control", self.clear),
             web.get("/control/faults", self.faults, allow_head=False),
             web.post("/control/faults", self.queue),
         ]
 
-    async def tell(self, request: web.Request) -> web.Response:
-        """Counts and the last calls; `?prompt=` keeps those whose prompt contains it."""
+    async def report(self, request: web.Request) -> web.Response:
+        """Report the counts and the last calls. `?prompt=` selects calls whose prompt has it."""
         _local(request)
-        return _json(self._ledger.told(request.query.get("prompt", "")))
+        return _json(self._history.report(request.query.get("prompt", "")))
 
     async def clear(self, request: web.Request) -> web.Response:
-        """Forget faults, counts and calls."""
+        """Forget the calls, the counts and the queued faults."""
         _local(request)
-        self._ledger.clear()
+        self._history.clear()
         return _json({})
 
     async def faults(self, request: web.Request) -> web.Response:
-        """The table of faults."""
+        """List the faults."""
         _local(request)
         rows = [{"name": fault.name, "meaning": fault.meaning} for fault in FAULTS.values()]
         return _json({"faults": rows})
@@ -57,7 +57,7 @@ class Control:
             raise Refusal(400, 'Send {"fault": NAME, "times": 1, "after": 3, "delay": 2.5}.')
         keys: dict[str, Any] = {**body}
         try:
-            self._ledger.queue(order(keys.pop("fault", None), **keys))
+            self._history.queue(wanted_fault(keys.pop("fault", None), **keys))
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         return _json({})

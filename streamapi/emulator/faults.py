@@ -1,8 +1,8 @@
-"""The faults, in one table: name, meaning, and the script each makes of a reply.
+"""The faults, in one table: name, meaning, and the script that each makes of a reply.
 
-A fault is a function from a reply (and how many chunks of text come first) to
-acts. The table is the documentation, the validation and the dispatch: a fault
-that is not in it does not exist. `Order` is one fault as somebody asked for it.
+A fault is a function from a reply, and from the number of chunks before the
+fault, to steps. The table is the documentation, the validation and the
+dispatch. A `WantedFault` is a fault with the parameters that a client gave.
 """
 
 import math
@@ -11,21 +11,33 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from .script import Act, Close, Fail, Garble, Half, Hang, Refuse, Reply, Reset, Say
+from .script import (
+    Close,
+    Hang,
+    Refuse,
+    Reply,
+    Reset,
+    Send,
+    SendError,
+    SendHalf,
+    SendInvalidJson,
+    Step,
+)
 from .wire import Refusal
 
-__all__ = ["FAULTS", "Fault", "Order", "order", "table"]
+__all__ = ["FAULTS", "Fault", "WantedFault", "table", "wanted_fault"]
 
-#: Chunks of text before a fault that comes after text.
+#: Chunks of text before a fault, unless the client says how many.
 AFTER = 3
-#: Seconds that `429_delay` names when nobody says how many.
+#: Seconds of `429_delay`, unless the client says how many.
 DELAY = 1.0
+#: The largest number that a client can give.
 MAX_COUNT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A fault that was asked for; `times` of None is for ever, `model` of None is any."""
+class WantedFault:
+    """A fault that a client asked for. `times`: None for all calls. `model`: None for every one."""
 
     fault: "Fault"
     after: int = AFTER
@@ -33,25 +45,25 @@ class Order:
     times: int | None = None
     model: str | None = None
 
-    def strikes(self, model: str) -> bool:
-        """Whether it is meant for calls of this model."""
+    def applies_to(self, model: str) -> bool:
+        """Whether the client wants this fault for calls of this model."""
         return self.model is None or self.model == model
 
-    def play(self, reply: Reply) -> Iterator[Act]:
+    def play(self, reply: Reply) -> Iterator[Step]:
         """The script of this fault."""
         return iter(self.fault.play(reply, self))
 
 
-Play = Callable[[Reply, Order], Iterable[Act]]
+Play = Callable[[Reply, WantedFault], Iterable[Step]]
 
 
-def _as_it_is(reply: Reply, order: Order) -> Iterable[Act]:
+def _as_it_is(reply: Reply, wanted: WantedFault) -> Iterable[Step]:
     return reply.whole()
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row of the table; the flags change how the answer is composed or written."""
+    """One row of the table. The flags change how the answer is made or written."""
 
     name: str
     meaning: str
@@ -62,42 +74,42 @@ class Fault:
 
 
 def _refuses(code: int, message: str, delay: float | None = None, html: bool = False) -> Play:
-    def play(reply: Reply, order: Order) -> Iterable[Act]:
-        wait = delay if order.delay is None else order.delay
+    def play(reply: Reply, wanted: WantedFault) -> Iterable[Step]:
+        wait = delay if wanted.delay is None else wanted.delay
         return [Refuse(Refusal(code, message, wait), html)]
 
     return play
 
 
-def _at_once(*acts: Act) -> Play:
-    return lambda reply, order: acts
+def _at_once(*steps: Step) -> Play:
+    return lambda reply, wanted: steps
 
 
-def _after_text(*acts: Act) -> Play:
-    return lambda reply, order: chain(reply.thinking(), reply.text(order.after), acts)
+def _after_text(*steps: Step) -> Play:
+    return lambda reply, wanted: chain(reply.thinking(), reply.text(wanted.after), steps)
 
 
 def _ends(finish: str) -> Play:
-    return lambda reply, order: reply.whole(finish, order.after)
+    return lambda reply, wanted: reply.whole(finish, wanted.after)
 
 
 def _ends_at_once(finish: str) -> Play:
-    return lambda reply, order: reply.whole(finish, 0)
+    return lambda reply, wanted: reply.whole(finish, 0)
 
 
-def _blocked(reply: Reply, order: Order) -> Iterable[Act]:
+def _blocked(reply: Reply, wanted: WantedFault) -> Iterable[Step]:
     return [reply.blocked()]
 
 
-def _cut(reply: Reply, order: Order) -> Iterable[Act]:
-    half = Half(reply.following(order.after))
-    return chain(reply.thinking(), reply.text(order.after), [half, Close()])
+def _cut(reply: Reply, wanted: WantedFault) -> Iterable[Step]:
+    half = SendHalf(reply.following(wanted.after))
+    return chain(reply.thinking(), reply.text(wanted.after), [half, Close()])
 
 
-def _garbled(reply: Reply, order: Order) -> Iterable[Act]:
-    says: list[Say] = list(reply.whole())
-    after = min(order.after + len(reply.thoughts), len(says))
-    return chain(says[:after], [Garble()], says[after:])
+def _garbled(reply: Reply, wanted: WantedFault) -> Iterable[Step]:
+    sends: list[Send] = list(reply.whole())
+    after = min(wanted.after + len(reply.thoughts), len(sends))
+    return chain(sends[:after], [SendInvalidJson()], sends[after:])
 
 
 OVERLOADED = "The model is overloaded. Please try again later."
@@ -110,7 +122,7 @@ FAULTS = {
         Fault("401", "HTTP 401", _refuses(401, "Request had invalid authentication credentials.")),
         Fault("403", "HTTP 403", _refuses(403, "The caller does not have permission.")),
         Fault("404", "HTTP 404", _refuses(404, "Requested entity was not found.")),
-        Fault("429", "HTTP 429 that names no delay", _refuses(429, EXHAUSTED)),
+        Fault("429", "HTTP 429 without a delay", _refuses(429, EXHAUSTED)),
         Fault(
             "429_delay",
             "HTTP 429 with RetryInfo and Retry-After of `delay` seconds",
@@ -125,29 +137,35 @@ FAULTS = {
         ),
         Fault(
             "error_before_text",
-            "a 200 stream whose first message is an error 503",
-            _at_once(Fail(Refusal(503, OVERLOADED))),
+            "a stream with status 200 whose first message is an error 503",
+            _at_once(SendError(Refusal(503, OVERLOADED))),
         ),
         Fault(
             "error_after_text",
             "an error 503 as a message, after `after` chunks",
-            _after_text(Fail(Refusal(503, OVERLOADED))),
+            _after_text(SendError(Refusal(503, OVERLOADED))),
         ),
-        Fault("no_finish", "a clean end after `after` chunks, no finish reason", _after_text()),
-        Fault("reset", "the connection reset (RST) before any byte", _at_once(Reset())),
-        Fault("reset_after_text", "RST after `after` chunks", _after_text(Reset())),
-        Fault("cut_chunk", "closed in the middle of the frame behind `after` chunks", _cut),
-        Fault("bad_json", "a frame that is not JSON behind `after` chunks", _garbled),
-        Fault("hang", "the request accepted, then silence: no headers", _at_once(Hang())),
+        Fault(
+            "no_finish", "a clean end without a finish reason, after `after` chunks", _after_text()
+        ),
+        Fault("reset", "a reset of the connection (RST) before any byte", _at_once(Reset())),
+        Fault(
+            "reset_after_text",
+            "a reset of the connection (RST) after `after` chunks",
+            _after_text(Reset()),
+        ),
+        Fault("cut_chunk", "a close in the middle of a frame, after `after` chunks", _cut),
+        Fault("bad_json", "a frame that is not JSON, after `after` chunks", _garbled),
+        Fault("hang", "silence after the request: not even headers", _at_once(Hang())),
         Fault("hang_after_text", "silence after `after` chunks", _after_text(Hang())),
         Fault("blocked_prompt", "promptFeedback.blockReason SAFETY, no candidates", _blocked),
         Fault("safety", "`after` chunks, then finishReason SAFETY", _ends("SAFETY")),
         Fault("safety_before_text", "finishReason SAFETY and no text", _ends_at_once("SAFETY")),
         Fault("recitation", "`after` chunks, then finishReason RECITATION", _ends("RECITATION")),
         Fault("max_tokens", "`after` chunks, then finishReason MAX_TOKENS", _ends("MAX_TOKENS")),
-        Fault("thoughts", "thoughts before the text, asked for or not", thinks=True),
+        Fault("thoughts", "thoughts before the text, also when nobody asks for them", thinks=True),
         Fault("empty", "finishReason STOP and no text", _ends_at_once("STOP")),
-        Fault("one_byte", "the normal answer, one byte in a packet", bytewise=True),
+        Fault("one_byte", "a normal answer, one byte per packet", bytewise=True),
         Fault(
             "hostile",
             "a normal answer with line breaks of all kinds, control characters, surrogate "
@@ -159,12 +177,12 @@ FAULTS = {
 
 
 def table() -> str:
-    """The faults as lines of text."""
+    """The table, as lines of text."""
     return "\n".join(f"    {fault.name:<20}{fault.meaning}" for fault in FAULTS.values())
 
 
-def order(name: object, /, **keys: Any) -> Order:
-    """An order from what somebody wrote. Raises ValueError with a sentence that helps."""
+def wanted_fault(name: object, /, **keys: Any) -> WantedFault:
+    """The fault that a client describes. Raises `ValueError` with a sentence for the client."""
     fault = FAULTS.get(name) if isinstance(name, str) else None
     if fault is None:
         raise ValueError(f"Unknown fault {name!r}. The faults are: {', '.join(FAULTS)}.")
@@ -174,7 +192,7 @@ def order(name: object, /, **keys: Any) -> Order:
     if model is not None and not isinstance(model, str):
         raise ValueError(f"model must be the name of a model, not {model!r:.40}.")
     numbers = {key: _number(key, value) for key, value in keys.items() if value is not None}
-    return Order(
+    return WantedFault(
         fault,
         after=int(numbers.get("after", AFTER)),
         delay=numbers.get("delay"),

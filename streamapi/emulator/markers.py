@@ -1,44 +1,44 @@
-"""Markers: what a prompt says to the emulator rather than to the model.
+"""Markers: the parts of a prompt that are for the emulator.
 
-`[[pace:0.005]]` (seconds between chunks), `[[chunk:8]]` (characters in a
-chunk), `[[words:500]]` (length of the answer) and
-`[[fault:NAME key=value ...]]`. They are read in the last turn of the user and
-taken out of what the answer is about. Several faults in one prompt are played
-in turn: each for its `times`, then the next. One with `model=NAME` is played to
-calls of that model only.
+They are `[[pace:0.005]]` (seconds between chunks), `[[chunk:8]]` (characters in
+a chunk), `[[words:500]]` (length of the answer) and `[[fault:NAME key=value
+...]]`. They count in the last turn of the user, and the answer is not about
+them. Several faults in one prompt take effect in turn: each for its `times`,
+then the next. A fault with `model=NAME` is for calls of that model only.
 """
 
 import re
 from dataclasses import dataclass
 
-from .faults import Order, order
+from .faults import WantedFault, wanted_fault
 
 __all__ = ["MAX_PACE", "MAX_WORDS", "Markers", "read", "strip"]
 
-#: A pause longer than this is a hang by another name.
+#: Seconds between chunks that a marker can ask for.
 MAX_PACE = 600.0
-#: More words than any model's output bound lets through.
+#: Words that a marker can ask for. No model's output bound allows as many.
 MAX_WORDS = 100_000
+#: Characters in a chunk that a marker can ask for.
 MAX_CHUNK = 100_000
 
-# Each repetition is bounded, or a prompt of half-written markers costs quadratic time.
+# Each repetition is bounded: otherwise a prompt of incomplete markers takes quadratic time.
 FAULT = re.compile(r"\[\[fault:([^\s\]]{1,40})((?:\s{1,4}[^\s\]]{1,40}){0,4})\s{0,4}\]\]")
 NUMBER = re.compile(r"\[\[(pace|chunk|words):(\d{1,9}(?:\.\d{1,9})?)\]\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """What the markers of one prompt ask for; None is the emulator's default."""
+    """The markers of one prompt. None stands for the emulator's default."""
 
     pace: float | None = None
     chunk: int | None = None
     words: int | None = None
-    faults: tuple[Order, ...] = ()
+    faults: tuple[WantedFault, ...] = ()
 
-    def fault(self, seen: int, model: str) -> Order | None:
-        """The fault for a call of a model whose prompt was seen so many times before."""
+    def fault(self, seen: int, model: str) -> WantedFault | None:
+        """The fault for a call of this model, after `seen` calls with the same prompt."""
         for wanted in self.faults:
-            if not wanted.strikes(model):
+            if not wanted.applies_to(model):
                 continue
             if wanted.times is None or seen < wanted.times:
                 return wanted
@@ -47,9 +47,9 @@ class Markers:
 
 
 def read(prompt: str) -> Markers:
-    """The markers in a prompt. Raises ValueError for a fault that is none."""
+    """The markers in a prompt. Raises `ValueError` for a fault that does not exist."""
     numbers = {name: float(value) for name, value in NUMBER.findall(prompt)}
-    faults = tuple(_order(name, keys) for name, keys in FAULT.findall(prompt))
+    faults = tuple(_fault(name, keys) for name, keys in FAULT.findall(prompt))
     return Markers(
         pace=min(numbers["pace"], MAX_PACE) if "pace" in numbers else None,
         chunk=min(max(int(numbers["chunk"]), 1), MAX_CHUNK) if "chunk" in numbers else None,
@@ -63,6 +63,6 @@ def strip(prompt: str) -> str:
     return NUMBER.sub("", FAULT.sub("", prompt)).strip()
 
 
-def _order(name: str, keys: str) -> Order:
+def _fault(name: str, keys: str) -> WantedFault:
     pairs = (pair.partition("=") for pair in keys.split())
-    return order(name, **{key: value for key, _, value in pairs})
+    return wanted_fault(name, **{key: value for key, _, value in pairs})

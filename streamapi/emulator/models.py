@@ -1,8 +1,8 @@
-"""The models the emulator knows.
+"""The models of the emulator.
 
-A model is a name with two bounds; what Google's `models` resource says beside
-them is the same for all of ours. A retired name (`gemini-2.0-flash`) is not in
-the table, so it gets the 404 that Google gives it.
+A model is a name and two bounds. The other fields of Google's `models` resource
+are the same for all. A retired name (`gemini-2.0-flash`) is not in the table, so
+it gets a 404, as from Google.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ __all__ = ["MODELS", "Model", "find"]
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model: its id, its title, and how much it takes and gives."""
+    """One model: its id, its title, and its bounds in tokens."""
 
     id: str
     title: str
@@ -23,7 +23,7 @@ class Model:
     output_tokens: int = 65_536
 
     def resource(self) -> dict[str, Any]:
-        """The model as `GET /v1beta/models/{model}` tells it."""
+        """The model as `GET /v1beta/models/{model}` shows it."""
         return {
             "name": f"models/{self.id}",
             "version": "001",
@@ -51,7 +51,7 @@ MODELS = {
 
 
 def find(name: str, method: str) -> Model:
-    """The model of that name, or Google's 404."""
+    """The model of this name. Raises Google's 404."""
     if name in MODELS:
         return MODELS[name]
     raise Refusal(

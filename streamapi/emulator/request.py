@@ -1,9 +1,9 @@
-"""What was asked: a body of JSON made an `Ask`, or refused as Google refuses it.
+"""The JSON body of a request becomes a `Question`, or Google's error.
 
-Names are read as protobuf's JSON reads them, in camelCase or snake_case. A name
-that Google does not know is a 400 at the top and in `generationConfig`, where a
-mistake would otherwise pass unseen; deeper down the emulator is lenient, for it
-does not play tools, images or safety settings.
+Names may be in camelCase or snake_case, as in protobuf's JSON. An unknown name
+gets a 400 at the top and in `generationConfig`, where a mistake would otherwise
+have no effect. Deeper down unknown names are accepted, because the emulator
+ignores tools, images and safety settings.
 """
 
 import re
@@ -17,7 +17,7 @@ from .models import Model
 from .script import tokens
 from .wire import Refusal
 
-__all__ = ["Ask", "Config", "decode", "parse", "parse_count"]
+__all__ = ["Config", "Question", "decode", "parse", "parse_count"]
 
 _TOP = (
     "contents systemInstruction generationConfig safetySettings tools toolConfig cachedContent "
@@ -33,7 +33,7 @@ _CONFIG = (
 CONFIG = frozenset(_CONFIG.split())
 MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
 INT32 = 2**31
-#: Protobuf's own bound for JSON within JSON; the rest of us may then recurse.
+#: Levels of JSON, as in protobuf. Code after `decode` may recurse.
 MAX_DEPTH = 100
 
 
@@ -49,8 +49,9 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One question to one model. `prompt` is the last turn of the user."""
+class Question:
+    """The question of one request to one model. `prompt` is the last turn of the user, `context`
+    the text of all turns."""
 
     model: Model
     prompt: str
@@ -60,12 +61,12 @@ class Ask:
 
     @property
     def tokens(self) -> int:
-        """About how many tokens the model has to read."""
+        """An estimate of the tokens of the input."""
         return tokens(len(self.context) + len(self.system))
 
 
 def decode(body: bytes) -> Any:
-    """The body as JSON, or Google's 400."""
+    """The body as JSON. Raises Google's 400."""
     try:
         value = msgspec.json.decode(body)
     except (ValueError, RecursionError) as error:
@@ -79,8 +80,8 @@ def decode(body: bytes) -> Any:
     raise Refusal(400, "Invalid JSON payload received. Message too deep.")
 
 
-def parse(body: Any, model: Model) -> Ask:
-    """The body of `generateContent` as an `Ask`."""
+def parse(body: Any, model: Model) -> Question:
+    """The question in the body of `generateContent`. Raises Google's 400."""
     top = _object(body, "")
     _known(top, TOP, "")
     turns = [_turn(turn, index) for index, turn in enumerate(_list(top, "contents"))]
@@ -88,24 +89,24 @@ def parse(body: Any, model: Model) -> Ask:
     if not asked:
         raise _bad("contents", "* GenerateContentRequest.contents: contents is not specified")
     instruction = top.get("systemInstruction")
-    ask = Ask(
+    question = Question(
         model=model,
         prompt=asked[-1],
         system=_turn(instruction, None)[1] if instruction is not None else "",
         context="\n\n".join(text for _, text in turns),
         config=_config(top.get("generationConfig")),
     )
-    if ask.tokens > model.input_tokens:
+    if question.tokens > model.input_tokens:
         raise Refusal(
             400,
-            f"The input token count ({ask.tokens}) exceeds the maximum number of tokens allowed "
-            f"({model.input_tokens}).",
+            f"The input token count ({question.tokens}) exceeds the maximum number of tokens "
+            f"allowed ({model.input_tokens}).",
         )
-    return ask
+    return question
 
 
 def parse_count(body: Any) -> int:
-    """The body of `countTokens` as its number of tokens."""
+    """The number of tokens in the body of `countTokens`. Raises Google's 400."""
     top = _object(body, "")
     _known(top, frozenset({"contents", "generateContentRequest"}), "")
     if "generateContentRequest" in top:
@@ -170,7 +171,7 @@ def _stops(value: Any) -> tuple[str, ...]:
 
 
 def _turn(value: Any, index: int | None) -> tuple[str, str]:
-    """A Content as its role and text. The index is None for the system instruction."""
+    """The role and the text of a `Content`. The index is None for the system instruction."""
     path = "systemInstruction" if index is None else f"contents[{index}]"
     turn = _object(value, path)
     role = turn.get("role") or "user"

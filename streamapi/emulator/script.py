@@ -1,9 +1,9 @@
-"""The script: what will be played, as plain values.
+"""The script of a response: a list of steps, as plain values.
 
-An answer is a `Reply`: text cut into pieces, an end, and the figures Google
-tells with each message. A script is a row of *acts*, mostly `Say`; a fault is
-another row of acts made of the same reply. Nothing here waits or writes: the
-stage plays a script to a client, and folds it where one body is asked for.
+A `Reply` is an answer in pieces, with its end and the usage that Google sends
+with each message. A script is a list of steps, mostly `Send`; a fault makes other
+steps of the same reply. Nothing here waits or writes. The player plays a script
+to a client, or folds it into one body.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,23 +13,23 @@ from typing import Any
 from .wire import Message, Refusal
 
 __all__ = [
-    "Act",
     "Close",
-    "Fail",
-    "Garble",
-    "Half",
     "Hang",
     "Refuse",
     "Reply",
     "Reset",
-    "Say",
+    "Send",
+    "SendError",
+    "SendHalf",
+    "SendInvalidJson",
+    "Step",
     "fold",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
-    """One message; `escaped` writes it in ASCII."""
+class Send:
+    """Send one message. `escaped`: in ASCII."""
 
     message: Message
     escaped: bool = False
@@ -37,59 +37,59 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """An HTTP error in place of an answer."""
+    """Send an HTTP error instead of an answer."""
 
     refusal: Refusal
     html: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Fail:
-    """An error as a message of a stream that has the status 200."""
+class SendError:
+    """Send an error as a message of a stream with status 200."""
 
     refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class Garble:
-    """A frame that is not JSON."""
+class SendInvalidJson:
+    """Send a frame that is not JSON."""
 
     text: bytes = b'{"candidates": [{"content": oops'
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
-    """The first half of a message's frame."""
+class SendHalf:
+    """Send the first half of a message's frame."""
 
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The connection closed as if all were well (FIN)."""
+    """Close the connection normally (FIN)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The connection torn down (RST)."""
+    """Reset the connection (RST)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Silence until the client leaves."""
+    """Send nothing until the client leaves."""
 
 
-Act = Say | Refuse | Fail | Garble | Half | Close | Reset | Hang
+Step = Send | Refuse | SendError | SendInvalidJson | SendHalf | Close | Reset | Hang
 
 
 def tokens(length: int) -> int:
-    """About four characters make a token."""
+    """An estimate of the tokens in so many characters: one for each four."""
     return -(-length // 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, ready to be said: thoughts, then pieces of text, then the end."""
+    """An answer in pieces: thoughts, then text, then the finish reason."""
 
     model: str
     id: str
@@ -99,42 +99,43 @@ class Reply:
     finish: str = "STOP"
     escaped: bool = False
 
-    def thinking(self) -> Iterator[Say]:
-        """The thought parts."""
+    def thinking(self) -> Iterator[Send]:
+        """The messages of the thoughts."""
         for index, thought in enumerate(self.thoughts, 1):
             parts = [{"text": thought, "thought": True}]
-            yield self._say(parts, None, self._thought_chars(index), 0)
+            yield self._send(parts, None, self._thought_chars(index), 0)
 
-    def text(self, upto: int | None = None) -> Iterator[Say]:
-        """The text up to so many pieces, without an end."""
+    def text(self, upto: int | None = None) -> Iterator[Send]:
+        """The messages of the first `upto` pieces of text, without a finish reason."""
         chars = 0
         for piece in self.pieces[:upto]:
             chars += len(piece)
-            yield self._say([{"text": piece}], None, self._thought_chars(), chars)
+            yield self._send([{"text": piece}], None, self._thought_chars(), chars)
 
-    def whole(self, finish: str | None = None, upto: int | None = None) -> Iterator[Say]:
-        """Thoughts and text up to so many pieces; the last message has the finish reason."""
+    def whole(self, finish: str | None = None, upto: int | None = None) -> Iterator[Send]:
+        """The messages of the thoughts and the first `upto` pieces. The last one has the finish
+        reason."""
         yield from self.thinking()
         *rest, last = self.pieces[:upto] or [""]
         yield from self.text(len(rest))
         chars = sum(map(len, rest)) + len(last)
         parts = [{"text": last}] if last else None
-        yield self._say(parts, finish or self.finish, self._thought_chars(), chars)
+        yield self._send(parts, finish or self.finish, self._thought_chars(), chars)
 
     def following(self, index: int) -> Message:
-        """The message that holds the piece at that index, or an empty one behind the last."""
+        """The message of the piece at that index, or an empty message after the last piece."""
         chars = sum(map(len, self.pieces[: index + 1]))
         text = "".join(self.pieces[index : index + 1])
-        return self._say([{"text": text}], None, self._thought_chars(), chars).message
+        return self._send([{"text": text}], None, self._thought_chars(), chars).message
 
-    def blocked(self) -> Say:
-        """The message of a prompt that was refused: feedback, and no candidate."""
+    def blocked(self) -> Send:
+        """The message for a blocked prompt: it has feedback, and no candidate."""
         feedback = {"blockReason": "SAFETY", "safetyRatings": [DANGER]}
-        return Say({"promptFeedback": feedback, **self._envelope(0, 0)})
+        return Send({"promptFeedback": feedback, **self._envelope(0, 0)})
 
-    def _say(
+    def _send(
         self, parts: list[dict[str, Any]] | None, finish: str | None, thought: int, chars: int
-    ) -> Say:
+    ) -> Send:
         content = {"parts": parts, "role": "model"} if parts else {"role": "model"}
         candidate: dict[str, Any] = {"content": content}
         if finish:
@@ -143,7 +144,7 @@ class Reply:
             candidate["safetyRatings"] = [DANGER]
         candidate["index"] = 0
         message = {"candidates": [candidate], **self._envelope(thought, chars)}
-        return Say(message, self.escaped and _astral(parts))
+        return Send(message, self.escaped and _astral(parts))
 
     def _thought_chars(self, upto: int | None = None) -> int:
         return sum(map(len, self.thoughts[:upto]))
@@ -166,13 +167,13 @@ DANGER = {
 }
 
 
-def fold(says: Sequence[Say]) -> Say:
-    """A row of messages as the one that `generateContent` gives."""
-    message = dict(says[-1].message)
+def fold(sends: Sequence[Send]) -> Send:
+    """The messages of a stream as the one message of `generateContent`."""
+    message = dict(sends[-1].message)
     if "candidates" not in message:
-        return says[-1]
+        return sends[-1]
     candidate = dict(message["candidates"][0])
-    parts = [part for say in says for part in _parts(say.message)]
+    parts = [part for say in sends for part in _parts(say.message)]
     joined = [
         {"text": text, **extra}
         for extra in ({"thought": True}, {})
@@ -180,7 +181,7 @@ def fold(says: Sequence[Say]) -> Say:
     ]
     candidate["content"] = {"parts": joined, "role": "model"} if joined else {"role": "model"}
     message["candidates"] = [candidate]
-    return Say(message, any(say.escaped for say in says))
+    return Send(message, any(say.escaped for say in sends))
 
 
 def _parts(message: Message) -> list[dict[str, Any]]:
@@ -189,5 +190,5 @@ def _parts(message: Message) -> list[dict[str, Any]]:
 
 
 def _astral(parts: list[dict[str, Any]] | None) -> bool:
-    """Whether a part has what UTF-16 writes as surrogates (or half of such a pair)."""
+    """Whether a part has characters that UTF-16 writes as surrogates, or a lone surrogate."""
     return any(c > "\uffff" or "\ud800" <= c <= "\udfff" for p in parts or () for c in p["text"])

@@ -1,8 +1,8 @@
 """The emulator: a web server that answers as Gemini's REST API does.
 
-A call is refused, or it becomes an `Ask`; an answer is composed for it; a
-script is made of the answer, by a fault where one is asked for; and the script
-is played. Each of these steps has a module, this one is their order.
+The body of a call becomes a `Question`. An answer is made for the question, and a
+script of the answer, with a fault if the call has one. The player then plays the
+script. Each of these has a module; this one connects them.
 """
 
 import asyncio
@@ -17,26 +17,26 @@ from aiohttp import web
 from . import markers
 from .answers import Answer, compose
 from .control import Control
-from .faults import Order
-from .ledger import MAX_PROMPT, Call, Ledger
+from .faults import WantedFault
+from .history import MAX_PROMPT, Call, History
 from .markers import Markers
 from .models import MODELS, Model, find
-from .request import Ask, decode, parse, parse_count
-from .script import Act, Reply
-from .stage import Stage
+from .player import Player
+from .request import Question, decode, parse, parse_count
+from .script import Reply, Step
 from .wire import ARRAY, SSE, Refusal, encode
 
 __all__ = ["CHUNK_CHARS", "PACE", "Emulator", "run"]
 
-#: Seconds between chunks.
+#: Seconds between two chunks.
 PACE = 0.02
 #: Characters in a chunk.
 CHUNK_CHARS = 24
-#: Google's bound for the body of a request.
+#: Bytes of a request's body, as at Google.
 MAX_BODY = 20_971_520
-#: A burst of connections waits here to be accepted instead of being refused.
+#: Connections that wait to be accepted. More are refused.
 BACKLOG = 2_048
-#: Calls are cancelled at a close; this is for what aiohttp still has to write.
+#: Seconds for aiohttp to finish its writes at a close. The calls are cancelled before.
 SHUTDOWN_TIMEOUT = 0.1
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -45,8 +45,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Emulator:
     """Gemini's REST API with a script in place of a model.
 
-    `async with Emulator() as emulator:` serves it on a free port of loopback,
-    inside the running event loop; `emulator.url` is what to give to a client.
+    `async with Emulator() as emulator:` serves on a free loopback port, in the
+    running event loop. `emulator.url` is the base URL for a client.
     """
 
     def __init__(self, pace: float = PACE, chunk_chars: int = CHUNK_CHARS) -> None:
@@ -54,7 +54,7 @@ class Emulator:
         self.chunk_chars = chunk_chars
         self.host = ""
         self.port = 0
-        self.ledger = Ledger()
+        self.history = History()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
 
@@ -65,7 +65,7 @@ class Emulator:
         return f"http://{host}:{self.port}"
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen. Port 0 takes a free one."""
+        """Listen. With port 0, on a free port."""
         runner = web.AppRunner(
             self._app(),
             access_log=None,
@@ -83,7 +83,7 @@ class Emulator:
         self.host, self.port = runner.addresses[0][:2]
 
     async def close(self) -> None:
-        """End every call and stop listening."""
+        """Cancel every call, and stop listening."""
         runner, self._runner = self._runner, None
         if runner is None:
             return
@@ -105,7 +105,7 @@ class Emulator:
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[_google_errors], client_max_size=MAX_BODY)
-        app.add_routes(Control(self.ledger).routes())
+        app.add_routes(Control(self.history).routes())
         models = "/v1beta/models"
         app.add_routes(
             [
@@ -119,83 +119,83 @@ class Emulator:
         return app
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        _identify(request)
+        _check_key(request)
         return _json({"models": [model.resource() for model in MODELS.values()]})
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        _identify(request)
+        _check_key(request)
         return _json(find(request.match_info["model"], "getModel").resource())
 
     async def _count(self, request: web.Request) -> web.StreamResponse:
-        _identify(request)
+        _check_key(request)
         find(request.match_info["model"], "countTokens")
         count = parse_count(decode(await request.read()))
         details = [{"modality": "TEXT", "tokenCount": count}]
         return _json({"totalTokens": count, "promptTokensDetails": details})
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
-        """One model call, entered in the ledger from its first line to its end."""
+        """Answer one model call, and record it in the history."""
         name, method = request.match_info["model"], request.match_info["method"]
-        call = self.ledger.begin(name, method, request.headers.get("x-goog-api-key", ""))
+        call = self.history.begin(name, method, request.headers.get("x-goog-api-key", ""))
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
             answer = await self._play(request, call)
         except asyncio.CancelledError:
-            self.ledger.end(call, "closed" if request.transport else "client_left")
+            self.history.end(call, "closed" if request.transport else "client_left")
             raise
-        except ConnectionError:  # a write met the leaving client before the cancellation did
-            self.ledger.end(call, "client_left")
+        except ConnectionError:  # a write failed before the cancellation came
+            self.history.end(call, "client_left")
             return web.Response()
         except BaseException:
-            self.ledger.end(call, "finished")
+            self.history.end(call, "finished")
             raise
         finally:
             self._tasks.discard(task)
-        self.ledger.end(call, "fault" if call.fault else "finished")
+        self.history.end(call, "fault" if call.fault else "finished")
         return answer
 
     async def _play(self, request: web.Request, call: Call) -> web.StreamResponse:
-        _identify(request)
+        _check_key(request)
         model = find(call.model, call.method)
-        ask = parse(decode(await request.read()), model)
-        call.prompt = ask.prompt[:MAX_PROMPT]
-        wishes = _markers(ask.prompt)
-        order = self.ledger.fault(ask.prompt, wishes, call.model)
-        pace = self.pace if wishes.pace is None else wishes.pace
-        stage = Stage(request, call, pace, bool(order and order.fault.bytewise))
-        acts = self._script(ask, model, wishes, order)
-        if order:
-            call.fault = order.fault.name
+        question = parse(decode(await request.read()), model)
+        call.prompt = question.prompt[:MAX_PROMPT]
+        found = _markers(question.prompt)
+        wanted = self.history.fault(question.prompt, found, call.model)
+        pace = self.pace if found.pace is None else found.pace
+        player = Player(request, call, pace, bool(wanted and wanted.fault.bytewise))
+        steps = self._script(question, model, found, wanted)
+        if wanted:
+            call.fault = wanted.fault.name
         if call.method == "generateContent":
-            return await stage.whole(acts)
-        return await stage.stream(acts, SSE if request.query.get("alt") == "sse" else ARRAY)
+            return await player.whole(steps)
+        return await player.stream(steps, SSE if request.query.get("alt") == "sse" else ARRAY)
 
     def _script(
-        self, ask: Ask, model: Model, wishes: Markers, order: Order | None
-    ) -> Iterator[Act]:
-        hostile = bool(order and order.fault.hostile)
-        thinks = ask.config.include_thoughts or bool(order and order.fault.thinks)
-        answer: Answer = compose(ask, words=wishes.words, hostile=hostile, thinks=thinks)
-        size = wishes.chunk or self.chunk_chars
+        self, question: Question, model: Model, found: Markers, wanted: WantedFault | None
+    ) -> Iterator[Step]:
+        hostile = bool(wanted and wanted.fault.hostile)
+        thinks = question.config.include_thoughts or bool(wanted and wanted.fault.thinks)
+        answer: Answer = compose(question, words=found.words, hostile=hostile, thinks=thinks)
+        size = found.chunk or self.chunk_chars
         text = answer.text
         reply = Reply(
             model=model.id,
             id=secrets.token_urlsafe(16),
-            prompt_tokens=ask.tokens,
+            prompt_tokens=question.tokens,
             thoughts=answer.thoughts,
             pieces=[text[at : at + size] for at in range(0, len(text), size)],
             finish=answer.finish,
             escaped=hostile,
         )
-        return order.play(reply) if order else reply.whole()
+        return wanted.play(reply) if wanted else reply.whole()
 
 
 def run(
     host: str = "127.0.0.1", port: int = 0, pace: float = PACE, chunk_chars: int = CHUNK_CHARS
 ) -> None:
-    """Serve until SIGINT or SIGTERM, having printed the URL as one line."""
+    """Print the URL as one line, and serve until SIGINT or SIGTERM."""
     asyncio.run(_serve(Emulator(pace, chunk_chars), host, port))
 
 
@@ -212,7 +212,7 @@ async def _serve(emulator: Emulator, host: str, port: int) -> None:
 
 @web.middleware
 async def _google_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refusals, and aiohttp's own, in Google's shape."""
+    """Give every error Google's shape, also those of aiohttp."""
     try:
         return await handler(request)
     except Refusal as refusal:
@@ -224,7 +224,7 @@ async def _google_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return Refusal(error.status, error.reason).response()
 
 
-def _identify(request: web.Request) -> None:
+def _check_key(request: web.Request) -> None:
     if not request.headers.get("x-goog-api-key", "").strip():
         raise Refusal(
             403,

@@ -1,9 +1,8 @@
 """Google's shapes on the wire: errors, messages, frames.
 
-An error has one body wherever it stands: as the answer to a request, or as a
-message inside a stream that had begun well. A stream is a row of messages, and
-a *framing* says how the row is written: as Server-Sent Events with CRLF
-(`?alt=sse`), or as the items of one JSON array (without it).
+An error has the same body as a response and as a message in a stream. A stream is
+a sequence of messages, and a `Framing` says how it is written: as Server-Sent
+Events with CRLF (`?alt=sse`), or as one JSON array.
 """
 
 import json
@@ -21,7 +20,7 @@ Message = Mapping[str, Any]
 
 JSON_TYPE = "application/json; charset=UTF-8"
 
-#: HTTP status code -> the name of it in google.rpc.Code.
+#: The names of HTTP status codes in google.rpc.Code.
 STATUS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -35,9 +34,9 @@ STATUS = {
 
 
 def encode(message: Message, *, escaped: bool = False) -> bytes:
-    """The message as JSON: UTF-8 as it stands, or `escaped` to plain ASCII.
+    """The message as JSON, in UTF-8 or, with `escaped`, in ASCII.
 
-    Only escapes can carry what is not text at all, such as a lone surrogate.
+    A lone surrogate has no form in UTF-8, so it needs `escaped`.
     """
     if escaped:
         return json.dumps(message, separators=(",", ":")).encode()
@@ -46,7 +45,7 @@ def encode(message: Message, *, escaped: bool = False) -> bytes:
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """A request refused the way Google refuses it."""
+    """Google's error for a request. `delay` is in seconds. `fields` are those at fault."""
 
     code: int
     message: str
@@ -54,7 +53,7 @@ class Refusal(Exception):
     fields: Sequence[str] = field(default=())
 
     def body(self) -> dict[str, Any]:
-        """`{"error": ...}`, with RetryInfo for a delay and the fields at fault."""
+        """The body `{"error": ...}`, with RetryInfo for a delay, and with the fields at fault."""
         error: dict[str, Any] = {
             "code": self.code,
             "message": self.message,
@@ -65,7 +64,7 @@ class Refusal(Exception):
         return {"error": error}
 
     def response(self) -> web.Response:
-        """The refusal as an HTTP answer; `Retry-After` knows whole seconds only."""
+        """The HTTP response. Its `Retry-After` is rounded up to whole seconds."""
         answer = web.Response(
             status=self.code,
             body=encode(self.body()),
@@ -91,7 +90,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How a row of messages is written."""
+    """How a sequence of messages is written."""
 
     content_type: str
     opening: bytes
@@ -101,11 +100,11 @@ class Framing:
     closing: bytes
 
     def frame(self, body: bytes, index: int) -> bytes:
-        """The frame of the message at that place in the row."""
+        """The frame of the message at that index."""
         return (self.separator if index else self.opening) + self.prefix + body + self.suffix
 
     def end(self, count: int) -> bytes:
-        """What stands behind a row of so many messages."""
+        """The bytes after so many messages."""
         return self.closing if count else self.opening + self.closing
 
 

@@ -284,7 +284,7 @@ async def test_a_fallback_is_a_model_too(emulator: Emulator, database_url: str) 
         key, _ = await server.key(models=["gemini-3.8-flash"])
         answer = await client.post("/v1/text", json={"prompt": prompt}, headers=bearer(key))
         assert answer.json()["code"] == "upstream_unavailable"
-        asked = emulator.ledger.told(prompt.split()[0])["calls"]
+        asked = emulator.history.report(prompt.split()[0])["calls"]
         assert {call["model"] for call in asked} == {"gemini-3.8-flash"}
 
 
@@ -431,7 +431,7 @@ async def test_a_revoked_key_takes_its_streams_along(
     prompts = [unique("[[fault:hang_after_text]]") for _ in range(4)]
 
     def asked(prompt: str) -> list[Any]:
-        return list(emulator.ledger.told(prompt.split()[0])["calls"])
+        return list(emulator.history.report(prompt.split()[0])["calls"])
 
     stream = asyncio.create_task(reading(client, key, prompts[0]))
     answer = asyncio.create_task(
@@ -484,8 +484,8 @@ async def test_a_key_revoked_elsewhere_dies_within_its_time(
         key, name = await one.key()
         prompt = unique("[[fault:hang_after_text]]")
         stream = asyncio.create_task(reading(elsewhere, key, prompt))
-        told = emulator.ledger.told
-        await until(lambda: told(prompt.split()[0])["calls"], "the model is asked")
+        report = emulator.history.report
+        await until(lambda: report(prompt.split()[0])["calls"], "the model is asked")
         async with websockets.connect(
             f"{other.ws}/v1/ws", additional_headers=bearer(key)
         ) as socket:
@@ -519,8 +519,8 @@ async def test_who_reads_elsewhere_is_told_too(
         reader = asyncio.create_task(elsewhere.get(events, headers=bearer(sister)))
         shared = {"prompt": unique("[[words:60]] [[pace:0.02]]"), "cache": "use"}
         first = asyncio.create_task(elsewhere.post("/v1/text", json=shared, headers=bearer(sister)))
-        told = emulator.ledger.told
-        await until(lambda: told(shared["prompt"].split()[0])["calls"], "the model is asked")
+        report = emulator.history.report
+        await until(lambda: report(shared["prompt"].split()[0])["calls"], "the model is asked")
         joined = asyncio.create_task(reading(client, key, **shared))
         await until(lambda: len(one.parts.generations._readers) == 1, "it has joined")
         await client.delete(f"/v1/keys/{name}", headers=bearer(admin))

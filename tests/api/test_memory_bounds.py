@@ -34,12 +34,12 @@ async def test_a_repeat_is_never_paid_twice_however_many_came_between(emulator: 
         assert len(accepted) == 6  # alone, half
         assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
         assert int(answer.headers["Retry-After"]) > 3600
-        assert emulator.ledger.told(body["prompt"])["calls"] == []
+        assert emulator.history.report(body["prompt"])["calls"] == []
         for body, key, generation in accepted:
             again = await client.post("/v1/text", json=body, headers=key)
             assert again.headers.get("Generation-Id", generation) == generation
             assert again.status_code in (200, 410)
-            assert len(emulator.ledger.told(body["prompt"])["calls"]) == 1
+            assert len(emulator.history.report(body["prompt"])["calls"]) == 1
         assert (await client.post("/v1/text", json=asking())).status_code == 200
 
 
@@ -63,7 +63,7 @@ async def test_a_short_life_of_logs_does_not_shorten_the_promise(
         assert (await client.post("/v1/text", json=asking())).status_code == 200
         again = await client.post("/v1/text", json=body, headers=key)
         assert (again.status_code, again.json()["code"]) == (410, "generation_expired")
-        assert len(emulator.ledger.told(body["prompt"])["calls"]) == 1
+        assert len(emulator.history.report(body["prompt"])["calls"]) == 1
 
 
 async def test_a_busy_owner_does_not_push_out_the_answer_of_another(
@@ -85,4 +85,4 @@ async def test_a_busy_owner_does_not_push_out_the_answer_of_another(
         assert (await client.get(url, headers=quiet)).json() == first.json()
         again = await client.post("/v1/text", json=body, headers={**quiet, **key})
         assert again.json() == first.json()
-        assert len(emulator.ledger.told(body["prompt"])["calls"]) == 1
+        assert len(emulator.history.report(body["prompt"])["calls"]) == 1

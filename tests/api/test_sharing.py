@@ -21,7 +21,7 @@ def asking(extra: str = "", **more: Any) -> dict[str, Any]:
 
 def asked(emulator: Emulator, body: dict[str, Any]) -> int:
     """How often the model was asked."""
-    return len(emulator.ledger.told(body["prompt"])["calls"])
+    return len(emulator.history.report(body["prompt"])["calls"])
 
 
 async def by_socket(server: Running, body: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +143,7 @@ async def test_a_leader_that_is_cancelled_leaves_its_followers(
     later = {"Prefer": "respond-async"}
     leader = (await client.post("/v1/text", json=body, headers=later)).json()
     follower = asyncio.create_task(by_stream(client, body))
-    await until(lambda: emulator.ledger.open, "the model writes")
+    await until(lambda: emulator.history.open, "the model writes")
     cancelled = (await client.post(f"/v1/generations/{leader['id']}/cancel")).json()
     assert cancelled["status"] == "cancelled"
     answer = await follower
@@ -166,7 +166,7 @@ async def test_the_last_to_cancel_stops_the_model(
     await until(lambda: asked(emulator, body), "the model is asked")
     for generation in both:
         await client.post(f"/v1/generations/{generation['id']}/cancel")
-    [call] = emulator.ledger.told(body["prompt"])["calls"]
+    [call] = emulator.history.report(body["prompt"])["calls"]
     assert call["outcome"] == "client_left"
     assert (await by_json(client, body))["cache"] == "miss"
 

@@ -111,7 +111,7 @@ async def test_an_idempotency_key_is_its_owners(walled: Running, emulator: Emula
         stranger = await ask(theirs, body)
         assert stranger["status"] == "done"
         assert stranger["id"] != first["id"]
-        assert len(emulator.ledger.told(body["prompt"].split()[0])["calls"]) == 2
+        assert len(emulator.history.report(body["prompt"].split()[0])["calls"]) == 2
         third, _ = await walled.key(owner="initech")
         assert (await ask(third, {"prompt": unique("[[words:3]]")}))["status"] == "done"
 
@@ -132,7 +132,7 @@ async def test_the_cache_does_not_cross_the_wall(walled: Running, emulator: Emul
         assert await ask(keys[0]) == "hit"
         other, _ = await walled.key(owner="initech")
         assert await ask(other) == "miss"
-        assert len(emulator.ledger.told(body["prompt"].split()[0])["calls"]) == 3
+        assert len(emulator.history.report(body["prompt"].split()[0])["calls"]) == 3
 
 
 async def test_within_the_wall_a_task_is_needed_too(walled: Running) -> None:

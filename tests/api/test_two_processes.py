@@ -39,7 +39,7 @@ async def test_fifty_at_once_over_two_processes_are_one_call(
 
     answers = await asyncio.gather(*(ask(n) for n in range(50)))
     assert len(set(answers)) == 1
-    assert len(emulator.ledger.told(body["prompt"])["calls"]) == 1
+    assert len(emulator.history.report(body["prompt"])["calls"]) == 1
 
 
 async def test_a_stream_cut_again_and_again_is_taken_up_elsewhere(
@@ -67,7 +67,7 @@ async def test_a_stream_cut_again_and_again_is_taken_up_elsewhere(
         here, there = there, here
     assert [event.n for event in seen] == list(range(1, len(seen) + 1))
     assert sse.text(seen) == seen[-1].data["result"]["text"]
-    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+    assert len(emulator.history.report(prompt)["calls"]) == 1
 
 
 async def test_a_key_is_one_generation_in_both(pair: Pair, emulator: Emulator) -> None:
@@ -79,7 +79,7 @@ async def test_a_key_is_one_generation_in_both(pair: Pair, emulator: Emulator) -
             answer = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
             ids.append(answer.json()["id"])
     assert ids[0] == ids[1]
-    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+    assert len(emulator.history.report(prompt)["calls"]) == 1
 
 
 async def test_a_key_pays_once_when_the_connection_to_the_other_is_cut(
@@ -94,12 +94,12 @@ async def test_a_key_pays_once_when_the_connection_to_the_other_is_cut(
         httpx.AsyncClient(base_url=there.url, timeout=20) as other,
     ):
         first = asyncio.create_task(one.post("/v1/text", json=body, headers=headers))
-        await until(lambda: emulator.ledger.told(body["prompt"])["calls"], "the model is asked")
+        await until(lambda: emulator.history.report(body["prompt"])["calls"], "the model is asked")
         first.cancel()
         await asyncio.wait({first})
         answer = (await other.post("/v1/text", json=body, headers=headers)).json()
     assert answer["status"] == "done"
-    assert len(emulator.ledger.told(body["prompt"])["calls"]) == 1
+    assert len(emulator.history.report(body["prompt"])["calls"]) == 1
 
 
 async def test_cancelling_here_stops_what_is_written_there(pair: Pair, emulator: Emulator) -> None:
@@ -113,7 +113,7 @@ async def test_cancelling_here_stops_what_is_written_there(pair: Pair, emulator:
         begun = await one.post("/v1/text", json=body, headers={"Prefer": "respond-async"})
         cancelled = await other.post(f"{begun.headers['Location']}/cancel")
     assert cancelled.json()["status"] == "cancelled"
-    [call] = emulator.ledger.told(body["prompt"])["calls"]
+    [call] = emulator.history.report(body["prompt"])["calls"]
     assert call["outcome"] == "client_left"
 
 
@@ -137,6 +137,6 @@ async def test_a_reader_that_moved_is_still_a_reader(pair: Pair, emulator: Emula
                     break
         assert {event.type for event in seen} == {"delta"}
     await until(
-        lambda: emulator.ledger.told(prompt)["calls"][0]["outcome"] == "client_left",
+        lambda: emulator.history.report(prompt)["calls"][0]["outcome"] == "client_left",
         "the log is let go of",
     )

@@ -18,7 +18,7 @@ ENDINGS = ("done", "failed", "cancelled")
 
 
 def unique(markers: str = "", about: str = "The tides of the sea") -> str:
-    """A prompt that no other test has; the emulator's ledger is asked for it by its first word."""
+    """A prompt that no other test has; the emulator's history finds it by its first word."""
     return f"u{secrets.token_hex(6)} {about} {markers}".strip()
 
 

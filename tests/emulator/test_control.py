@@ -15,7 +15,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from streamapi.emulator import FAULTS, Emulator
 from streamapi.emulator.control import Control
-from streamapi.emulator.ledger import Ledger
+from streamapi.emulator.history import History
 
 STREAM = "streamGenerateContent?alt=sse"
 
@@ -94,21 +94,22 @@ async def test_open_calls_are_counted_and_a_close_is_fast():
         url = f"{emulator.url}/v1beta/models/gemini-3.8-flash:{STREAM}"
         body = {"contents": [{"parts": [{"text": "x [[fault:hang_after_text]]"}]}]}
         answers = [await session.post(url, json=body) for _ in range(50)]
-        assert emulator.ledger.open == 50
+        assert emulator.history.open == 50
         start = time.monotonic()
         await emulator.close()
         assert time.monotonic() - start < 1
-        assert emulator.ledger.open == emulator.ledger.left == 0
+        assert emulator.history.open == emulator.history.left == 0
         for answer in answers:
             answer.close()
 
 
 async def test_what_is_kept_is_bounded():
-    ledger = Ledger()
+    history = History()
     for _ in range(1_500):
-        ledger.end(ledger.begin("m", "generateContent", "k"), "finished")
-    told = ledger.told()
-    assert (told["requests"], len(told["calls"]), told["calls"][-1]["id"]) == (1_500, 1_000, 1_500)
+        history.end(history.begin("m", "generateContent", "k"), "finished")
+    report = history.report()
+    calls = report["calls"]
+    assert (report["requests"], len(calls), calls[-1]["id"]) == (1_500, 1_000, 1_500)
 
 
 async def test_everything_can_be_forgotten():
@@ -154,7 +155,7 @@ async def test_strangers_find_no_control(peer):
 
     request = make_mocked_request("GET", "/control", transport=Transport())
     with pytest.raises(aiohttp.web.HTTPNotFound):
-        await Control(Ledger()).tell(request)
+        await Control(History()).report(request)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -130,13 +130,13 @@ async def test_a_revoked_key_takes_its_streams_with_it(
             return [event async for event in sse.events(response)]
 
     stream = asyncio.create_task(read())
-    await until(lambda: emulator.ledger.told(prompt)["calls"], "the model is asked")
+    await until(lambda: emulator.history.report(prompt)["calls"], "the model is asked")
     assert (await client.delete(f"/v1/keys/{name}", headers=bearer(admin))).status_code == 204
     ending = (await stream)[-1]
     assert ending.type == "failed"
     assert ending.data["problem"]["code"] == "unauthenticated"
     await until(
-        lambda: emulator.ledger.told(prompt)["calls"][0]["outcome"] == "client_left",
+        lambda: emulator.history.report(prompt)["calls"][0]["outcome"] == "client_left",
         "the model's connection is closed",
     )
     refused = await client.get("/v1/models", headers=bearer(key))

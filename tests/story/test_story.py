@@ -115,7 +115,7 @@ async def test_a_lost_connection_loses_nothing(
     seen += await follow(client, "/v1/text/stream", params={"prompt": prompt}, headers=again)
     assert [event.n for event in seen] == list(range(1, len(seen) + 1))
     assert sse.text(seen) == seen[-1].data["result"]["text"]
-    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+    assert len(emulator.history.report(prompt)["calls"]) == 1
 
 
 async def test_after_the_end_there_is_nothing_more(client: httpx.AsyncClient) -> None:
@@ -134,7 +134,7 @@ async def test_two_readers_read_one_log(client: httpx.AsyncClient, emulator: Emu
     events = response.json()["events"]
     one, other = await asyncio.gather(follow(client, events), follow(client, events))
     assert one == other
-    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+    assert len(emulator.history.report(prompt)["calls"]) == 1
 
 
 async def test_asking_twice_with_a_key_pays_once(
@@ -146,7 +146,7 @@ async def test_asking_twice_with_a_key_pays_once(
     first = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
     second = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
     assert first.json()["id"] == second.json()["id"]
-    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+    assert len(emulator.history.report(prompt)["calls"]) == 1
     other = await client.post("/v1/text", json={"prompt": "other"}, headers=headers)
     assert other.json()["code"] == "idempotency_key_reused"
 
@@ -159,7 +159,7 @@ async def test_a_failure_before_the_first_token_is_retried(
     seen = await follow(client, "/v1/text/stream", params={"prompt": prompt})
     assert [event.data["reason"] for event in seen if event.type == "wait"] == ["retry", "retry"]
     assert seen[-1].type == "done"
-    assert len(emulator.ledger.told(prompt)["calls"]) == 3
+    assert len(emulator.history.report(prompt)["calls"]) == 3
 
 
 async def test_a_failure_after_it_is_told(client: httpx.AsyncClient, emulator: Emulator) -> None:
@@ -169,7 +169,7 @@ async def test_a_failure_after_it_is_told(client: httpx.AsyncClient, emulator: E
     assert sse.text(seen)
     assert seen[-1].type == "failed"
     assert seen[-1].data["problem"]["code"] == "upstream_truncated"
-    assert len(emulator.ledger.told(prompt)["calls"]) == 1
+    assert len(emulator.history.report(prompt)["calls"]) == 1
 
 
 async def test_cancelling_stops_the_model(client: httpx.AsyncClient, emulator: Emulator) -> None:
@@ -178,11 +178,11 @@ async def test_cancelling_stops_the_model(client: httpx.AsyncClient, emulator: E
     headers = {"Prefer": "respond-async"}
     response = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
     reader = asyncio.create_task(follow(client, response.json()["events"]))
-    await until(lambda: emulator.ledger.told(prompt)["calls"], "the model is asked")
+    await until(lambda: emulator.history.report(prompt)["calls"], "the model is asked")
     cancelled = (await client.post(f"{response.headers['Location']}/cancel")).json()
     assert cancelled["status"] == "cancelled"
     assert (await reader)[-1].data["by"] == "caller"
-    [call] = emulator.ledger.told(prompt)["calls"]
+    [call] = emulator.history.report(prompt)["calls"]
     assert call["outcome"] == "client_left"
 
 
@@ -197,7 +197,7 @@ async def test_a_leaving_reader_stops_the_model(
             if event.type == "delta":
                 break
     await until(
-        lambda: emulator.ledger.told(prompt)["calls"][0]["outcome"] == "client_left",
+        lambda: emulator.history.report(prompt)["calls"][0]["outcome"] == "client_left",
         "the model's connection is closed",
     )
 

@@ -1,14 +1,14 @@
-"""Answers: what the script says, made from the question alone.
+"""Answers, made from the question alone.
 
-The same question gets the same answer, whatever its markers: all choices are
-taken by a generator seeded with the question.
+The same question gets the same answer, whatever its markers: a random generator
+that is seeded with the question makes all choices.
 
     essay.py     an essay about the prompt
-    code.py      code in the language asked for, from
+    code.py      code in the requested language, with an explanation
     snippets.py  a small program for each language
-    labels.py    which labels fit a text
-    schema.py    JSON that obeys a schema
-    topic.py     what a prompt is about
+    labels.py    the labels that fit a text
+    schema.py    JSON that matches a schema
+    topic.py     the topic of a prompt
     hostile.py   text that breaks careless readers
 """
 
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamapi.emulator import markers
-from streamapi.emulator.request import Ask
+from streamapi.emulator.request import Question
 
-from .code import programme, wants_code
+from .code import code_answer, wants_code
 from .essay import essay, thoughts
 from .hostile import HOSTILE
 from .schema import document
@@ -32,7 +32,7 @@ __all__ = ["Answer", "compose"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Thoughts, text, and how the text ends."""
+    """The thoughts, the text, and Google's finish reason."""
 
     thoughts: tuple[str, ...]
     text: str
@@ -40,37 +40,41 @@ class Answer:
 
 
 def compose(
-    ask: Ask, *, words: int | None = None, hostile: bool = False, thinks: bool = False
+    question: Question, *, words: int | None = None, hostile: bool = False, thinks: bool = False
 ) -> Answer:
-    """The answer to a question, within its bounds.
+    """The answer to a question, within the question's bounds.
 
-    `words` sizes prose; `hostile` weaves in text that breaks careless readers.
+    `words` is the length of prose. `hostile` inserts text that breaks careless
+    readers. With `thinks`, the answer has thoughts.
     """
-    prompt = markers.strip(ask.prompt)
+    prompt = markers.strip(question.prompt)
     topic = Topic.of(prompt)
-    dice = _dice(ask)
-    text = _text(ask, topic, dice, words, hostile)
-    return _bounded(ask, thoughts(topic, dice) if thinks else (), text)
+    rng = _rng(question)
+    text = _text(question, topic, rng, words, hostile)
+    return _bounded(question, thoughts(topic, rng) if thinks else (), text)
 
 
-def _text(ask: Ask, topic: Topic, dice: random.Random, words: int | None, hostile: bool) -> str:
-    aside = HOSTILE if hostile else ""
-    if ask.config.mime_type != "text/plain":
-        guide = f"{ask.system}\n{markers.strip(ask.context)}"
-        value = document(ask.config.schema, topic, guide, dice, aside)
-        if ask.config.mime_type == "text/x.enum":
+def _text(
+    question: Question, topic: Topic, rng: random.Random, words: int | None, hostile: bool
+) -> str:
+    insert = HOSTILE if hostile else ""
+    if question.config.mime_type != "text/plain":
+        guide = f"{question.system}\n{markers.strip(question.context)}"
+        value = document(question.config.schema, topic, guide, rng, insert)
+        if question.config.mime_type == "text/x.enum":
             return str(value)
         return json.dumps(value, indent=2, ensure_ascii=hostile)
-    if wants_code(ask.system, topic.prompt):
-        return programme(ask.system, topic, dice, words, aside)
-    return essay(topic, dice, words, aside)
+    if wants_code(question.system, topic.prompt):
+        return code_answer(question.system, topic, rng, words, insert)
+    return essay(topic, rng, words, insert)
 
 
-def _bounded(ask: Ask, thoughts: tuple[str, ...], text: str) -> Answer:
-    """Stop sequences end a text; thoughts and text share the bound for output."""
-    ends = [at for stop in ask.config.stop_sequences if (at := text.find(stop)) >= 0]
+def _bounded(question: Question, thoughts: tuple[str, ...], text: str) -> Answer:
+    """The answer, cut at its stop sequences, and at the bound that thoughts and text share."""
+    ends = [at for stop in question.config.stop_sequences if (at := text.find(stop)) >= 0]
     text = text[: min(ends)] if ends else text
-    limit = min(ask.config.max_output_tokens or ask.model.output_tokens, ask.model.output_tokens)
+    most = question.model.output_tokens
+    limit = min(question.config.max_output_tokens or most, most)
     room = limit * 4
     kept = []
     for thought in thoughts:
@@ -80,7 +84,7 @@ def _bounded(ask: Ask, thoughts: tuple[str, ...], text: str) -> Answer:
     return Answer(tuple(kept), text[:room], "MAX_TOKENS" if len(text) > room else "STOP")
 
 
-def _dice(ask: Ask) -> random.Random:
-    question: Any = (ask.system, markers.strip(ask.context), ask.config.schema)
-    seed = hashlib.sha256(repr(question).encode("utf-8", "surrogatepass")).digest()
+def _rng(question: Question) -> random.Random:
+    asked: Any = (question.system, markers.strip(question.context), question.config.schema)
+    seed = hashlib.sha256(repr(asked).encode("utf-8", "surrogatepass")).digest()
     return random.Random(seed)

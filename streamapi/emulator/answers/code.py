@@ -13,7 +13,7 @@ from .essay import prose
 from .snippets import SNIPPETS
 from .topic import Topic
 
-__all__ = ["language_of", "programme", "wants_code"]
+__all__ = ["code_answer", "language_of", "wants_code"]
 
 ALIASES = {
     **{name: name for name in SNIPPETS},
@@ -54,7 +54,7 @@ def wants_code(system: str, prompt: str) -> bool:
 
 
 def language_of(system: str, prompt: str) -> str:
-    """The language asked for: announced before merely mentioned, and Python otherwise."""
+    """The requested language: one that is announced, else one that is mentioned, else Python."""
     for pattern in (ANNOUNCED, MENTIONED):
         for text in (system, prompt):
             if match := pattern.search(text[:MAX_READ]):
@@ -62,10 +62,10 @@ def language_of(system: str, prompt: str) -> str:
     return "python"
 
 
-def programme(
-    system: str, topic: Topic, dice: random.Random, words: int | None = None, aside: str = ""
+def code_answer(
+    system: str, topic: Topic, rng: random.Random, words: int | None = None, insert: str = ""
 ) -> str:
-    """A fenced block of code about the topic, and an explanation of it."""
+    """A fenced block of code about the topic, and an explanation of at least `words` words."""
     language = language_of(system, topic.prompt)
     code = Template(SNIPPETS[language]).substitute(_slots(topic)).strip()
     block = f"```{language}\n{code}\n```\n"
@@ -75,18 +75,18 @@ def programme(
     lines = [
         f"`{name}` is about *{topic.phrase}*. It takes its input piece by piece, leaves out what "
         "is empty, and counts the rest.",
-        *([aside] if aside else []),
-        prose(topic, dice, 2),
+        *([insert] if insert else []),
+        prose(topic, rng, 2),
     ]
     length = sum(len(line.split()) for line in lines)
     while words is not None and length < words:
-        lines.append(prose(topic, dice, 5))
+        lines.append(prose(topic, rng, 5))
         length += len(lines[-1].split())
     return f"{block}\n" + "\n\n".join(lines) + "\n"
 
 
 def _slots(topic: Topic) -> dict[str, str]:
-    """What a snippet is filled in with."""
+    """The values of a snippet's slots."""
     parts = topic.name.split("_")
     pascal = "".join(part.capitalize() for part in parts)
     about = re.sub(r"[^\w ,.]", " ", topic.title, flags=re.ASCII)

@@ -1,8 +1,8 @@
-"""Essays: a few hundred words of Markdown about whatever was asked.
+"""Essays: a few hundred words of Markdown about the topic of a prompt.
 
-The sentences are made for any subject, so they say little; but they are real
-sentences, with headings, a list and emphasis, about the words of the prompt. A
-page that renders them looks as it will look with a model behind it.
+The sentences fit any topic, so they say little. They are real sentences, with
+headings, a list and emphasis, so a page that renders them looks as it does with
+a real model.
 """
 
 import random
@@ -65,67 +65,67 @@ THOUGHTS = (
 )
 
 
-def essay(topic: Topic, dice: random.Random, words: int | None = None, aside: str = "") -> str:
-    """An essay about the topic: some 200 words, or as many as are asked for."""
+def essay(topic: Topic, rng: random.Random, words: int | None = None, insert: str = "") -> str:
+    """An essay about the topic, of about 200 words or of `words` words. It begins with `insert`."""
     blocks = [f"# {topic.title}"]
     if words is None:
-        blocks += [*_sections(topic, dice, 3), "## In short", _line(CLOSINGS, topic, dice)]
-        return aside + "\n\n".join(blocks) + "\n"
+        blocks += [*_sections(topic, rng, 3), "## In short", _line(CLOSINGS, topic, rng)]
+        return insert + "\n\n".join(blocks) + "\n"
     count = len(blocks[0].split())
-    for block in _sections(topic, dice, None):
+    for block in _sections(topic, rng, None):
         if count >= words:
             break
         blocks.append(block)
         count += len(block.split())
-    return aside + _cut("\n\n".join(blocks), words)
+    return insert + _cut("\n\n".join(blocks), words)
 
 
-def prose(topic: Topic, dice: random.Random, sentences: int) -> str:
-    """A paragraph about the topic."""
-    return " ".join(_fill(line, topic, dice) for line in dice.sample(SENTENCES, sentences))
+def prose(topic: Topic, rng: random.Random, sentences: int) -> str:
+    """A paragraph of so many sentences about the topic."""
+    return " ".join(_fill(line, topic, rng) for line in rng.sample(SENTENCES, sentences))
 
 
-def thoughts(topic: Topic, dice: random.Random) -> tuple[str, ...]:
-    """What a model that thinks aloud would say first."""
-    return tuple(_fill(thought, topic, dice) for thought in THOUGHTS)
+def thoughts(topic: Topic, rng: random.Random) -> tuple[str, ...]:
+    """Thoughts of a model about the topic."""
+    return tuple(_fill(thought, topic, rng) for thought in THOUGHTS)
 
 
-def _sections(topic: Topic, dice: random.Random, sections: int | None) -> Iterator[str]:
-    """Headings, paragraphs and lists; without a number of sections, for ever."""
-    deck: list[str] = []
+def _sections(topic: Topic, rng: random.Random, sections: int | None) -> Iterator[str]:
+    """Headings, paragraphs and lists. Without a number of sections, they never end."""
+    unused: list[str] = []
 
     def paragraph() -> str:
-        """Three sentences; each comes once before any comes again."""
-        if len(deck) < 3:
-            deck[:] = dice.sample(SENTENCES, len(SENTENCES))
-        return " ".join(_fill(deck.pop(), topic, dice) for _ in range(3))
+        """Three sentences. All sentences are used before one is used again."""
+        if len(unused) < 3:
+            unused[:] = rng.sample(SENTENCES, len(SENTENCES))
+        return " ".join(_fill(unused.pop(), topic, rng) for _ in range(3))
 
-    yield f"{_line(OPENINGS, topic, dice)} {paragraph()}"
+    yield f"{_line(OPENINGS, topic, rng)} {paragraph()}"
     number = 0
     while sections is None or number < sections:
         part, place = divmod(number, len(HEADINGS))
         yield f"## {HEADINGS[place]}" + (f" ({part + 1})" if part else "")
         if place % 3 == 1:
-            yield _points(topic, dice)
+            yield _points(topic, rng)
         yield paragraph()
         number += 1
 
 
-def _points(topic: Topic, dice: random.Random) -> str:
-    words = dice.sample(topic.words, min(3, len(topic.words)))
-    points = dice.sample(POINTS, len(words))
+def _points(topic: Topic, rng: random.Random) -> str:
+    words = rng.sample(topic.words, min(3, len(topic.words)))
+    points = rng.sample(POINTS, len(words))
     return "\n".join(
         f"- **{word.capitalize()}**: {point}." for word, point in zip(words, points, strict=True)
     )
 
 
-def _line(lines: tuple[str, ...], topic: Topic, dice: random.Random) -> str:
-    return _fill(dice.choice(lines), topic, dice)
+def _line(lines: tuple[str, ...], topic: Topic, rng: random.Random) -> str:
+    return _fill(rng.choice(lines), topic, rng)
 
 
-def _fill(line: str, topic: Topic, dice: random.Random) -> str:
-    a = dice.choice(topic.words)
-    b = dice.choice([word for word in topic.words if word != a] or ["the rest"])
+def _fill(line: str, topic: Topic, rng: random.Random) -> str:
+    a = rng.choice(topic.words)
+    b = rng.choice([word for word in topic.words if word != a] or ["the rest"])
     return line.format(topic=topic.phrase, a=a, b=b)
 
 

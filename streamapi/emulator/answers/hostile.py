@@ -1,9 +1,9 @@
-"""Text that breaks careless readers, woven into an otherwise normal answer.
+"""Text that breaks careless readers, for insertion into a normal answer.
 
-Line breaks of every kind (for readers that split lines as `str.splitlines`
-does), lines that look like Server-Sent Events, control characters, characters
-beyond UTF-16's first plane, half of a surrogate pair (which cannot be encoded
-as UTF-8), and markup that must never run.
+It has line breaks of every kind (for readers that split lines as
+`str.splitlines` does), lines that look like Server-Sent Events, control
+characters, characters outside the Basic Multilingual Plane, a lone surrogate
+(which UTF-8 cannot encode), and markup that must never run.
 """
 
 __all__ = ["HOSTILE"]

@@ -1,9 +1,9 @@
-"""Labels: which of them fit a text, by the words they share with it.
+"""Ranks labels by the words that they share with a text.
 
-A label's words are those of its name, those of its description where the prompt
-has one (a line that begins with the name, or JSON with `name` and
-`description`), and for a few common names a handful of words that everybody
-would think of. It is no classifier; it is right often enough to look at.
+The words of a label are those of its name, those of its description, and a few
+fixed words for some common names. A prompt describes a label in a line that
+begins with its name, or in JSON with `name` and `description`. This is not a
+classifier, but its answers look plausible.
 """
 
 import re
@@ -41,35 +41,36 @@ HINTS = {
 
 
 class Evidence:
-    """The words of a text, and what its prompt says about names; read once, asked often."""
+    """The words of a text, and the descriptions of labels in its prompt."""
 
     def __init__(self, text: str, guide: str) -> None:
-        self._said = {stem(word) for word in re.findall(r"[^\W_]+", text[:MAX_READ].lower())}
-        self._told = _descriptions(guide[:MAX_READ].replace(text, " ") if text else guide)
+        self._text_stems = {stem(word) for word in re.findall(r"[^\W_]+", text[:MAX_READ].lower())}
+        self._descriptions = _descriptions(guide[:MAX_READ].replace(text, " ") if text else guide)
 
     def rank(self, labels: Sequence[str]) -> list[tuple[str, int]]:
-        """The labels with the number of words they share with the text, most first."""
+        """The labels, each with the weight of the words that it shares with the text, the
+        heaviest first."""
         shared = [(label, self._weight(label)) for label in labels]
         return sorted(shared, key=lambda pair: -pair[1])
 
     def shared(self, label: str) -> set[str]:
-        """The stems of the words that speak for a label."""
-        return set.union(*self._words(label)) & self._said
+        """The stems of the words that a label shares with the text."""
+        return set.union(*self._words(label)) & self._text_stems
 
     def _weight(self, label: str) -> int:
-        own, told = self._words(label)
-        return 2 * len(own & self._said) + len(told & self._said)
+        name, described = self._words(label)
+        return 2 * len(name & self._text_stems) + len(described & self._text_stems)
 
     def _words(self, label: str) -> tuple[set[str], set[str]]:
-        """The words of a label's name, and those of what is said about it."""
-        own = {stem(word) for word in words_of(label.replace("_", " "))}
+        """The stems of the words in a label's name, and of those that describe it."""
+        name = {stem(word) for word in words_of(label.replace("_", " "))}
         hints = " ".join(HINTS.get(word, "") for word in words_of(label.replace("_", " ")))
-        about = f"{self._told.get(label.lower(), '')} {hints}"
-        return own, {stem(word) for word in words_of(about)} - own
+        about = f"{self._descriptions.get(label.lower(), '')} {hints}"
+        return name, {stem(word) for word in words_of(about)} - name
 
 
 def _descriptions(guide: str) -> dict[str, str]:
-    """What each line `name: description` says, by its name in lower case; and JSON like it."""
+    """The description of each label, by its name in lower case."""
     found: dict[str, str] = {}
     for line in guide.splitlines():
         name, _, rest = line.lstrip(" \t-*•0123456789.)").partition(":")

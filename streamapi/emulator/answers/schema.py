@@ -1,10 +1,10 @@
-"""Documents: JSON that obeys a schema, in Google's dialect or in JSON Schema.
+"""JSON documents that match a schema, in Google's dialect or in JSON Schema.
 
-A small generator: it walks the schema and writes the simplest value that each
-place allows, about the topic where words are wanted. An array of objects with a
-`label` (enum) and a `score` (number) is taken for a classification and gets
-labels that fit. A schema may ask for its own recursion or for a million items:
-depth and nodes are bounded, and past a bound the shortest value is written.
+The generator walks the schema, and writes the simplest value that each place
+allows. Strings are about the topic. An array of objects with a `label` (enum)
+and a `score` (number) counts as a classification, and gets labels that fit. A
+schema may be recursive, or ask for a million items: depth and nodes are bounded,
+and beyond a bound the generator writes the shortest value.
 """
 
 import math
@@ -35,23 +35,23 @@ Schema = Mapping[str, Any]
 
 
 def document(
-    schema: Schema | None, topic: Topic, guide: str, dice: random.Random, aside: str = ""
+    schema: Schema | None, topic: Topic, guide: str, rng: random.Random, insert: str = ""
 ) -> Any:
-    """A document for the schema. An `aside` begins the first free string in it."""
+    """A document that matches the schema. Its first free string begins with `insert`."""
     if schema is None:
-        return {"topic": topic.title, "summary": aside + prose(topic, dice, 2)}
-    return _Writer(schema, topic, Evidence(topic.subject, guide), dice, aside).value(schema, "", 0)
+        return {"topic": topic.title, "summary": insert + prose(topic, rng, 2)}
+    return _Writer(schema, topic, Evidence(topic.subject, guide), rng, insert).value(schema, "", 0)
 
 
 @dataclass
 class _Writer:
-    """One document in the making."""
+    """The state of writing one document."""
 
     root: Schema
     topic: Topic
     evidence: Evidence
-    dice: random.Random
-    aside: str
+    rng: random.Random
+    insert: str
     nodes: int = 0
     reasons: set[str] = field(default_factory=set)
 
@@ -78,7 +78,7 @@ class _Writer:
         return self._string(schema, name)
 
     def _resolved(self, schema: Any) -> Schema:
-        """The schema behind references and alternatives."""
+        """The schema that references and alternatives lead to."""
         for _ in range(MAX_DEPTH):
             if not isinstance(schema, dict):
                 return {}
@@ -120,7 +120,7 @@ class _Writer:
         return items
 
     def _labels(self, item: Schema) -> list[str]:
-        """The labels of an item of a classification, or none."""
+        """The labels that an item of a classification allows, or none."""
         properties = item.get("properties")
         if not isinstance(properties, dict) or "score" not in properties:
             return []
@@ -128,7 +128,7 @@ class _Writer:
         return [name for name in names if isinstance(name, str)]
 
     def _classified(self, item: Schema, labels: list[str], least: int, most: int) -> list[Any]:
-        """Labels with falling scores: those that fit, and others up to the least number."""
+        """Labels with falling scores: those that fit, then others up to the required number."""
         ranked = self.evidence.rank(labels)
         hits = sum(1 for _, shared in ranked if shared)
         score = self._resolved(item["properties"]["score"])
@@ -147,38 +147,38 @@ class _Writer:
         if names != choices:
             return choices[0]
         best, shared = self.evidence.rank(names)[0]
-        return best if shared else self.dice.choice(names)
+        return best if shared else self.rng.choice(names)
 
     def _string(self, schema: Schema, name: str) -> str:
         if isinstance(form := schema.get("format"), str) and form in FORMATS:
             return FORMATS[form]
-        aside, self.aside = self.aside, ""
+        insert, self.insert = self.insert, ""
         short = {"title", "name", "topic", "subject", "heading"}
         text = self.topic.title if name in short else self._sentence(name)
-        text = aside + text
+        text = insert + text
         least = min(_count(schema.get("minLength"), 0), 10_000)
         while len(text) < least:
-            text += " " + prose(self.topic, self.dice, 3)
+            text += " " + prose(self.topic, self.rng, 3)
             self.nodes += 1
         return text[: _count(schema.get("maxLength"), len(text))]
 
     def _sentence(self, name: str) -> str:
-        """A sentence; behind labels, one that says which words spoke for them."""
+        """A sentence. After labels, it may name the words that decided for them."""
         words = [word for word in self.topic.words if stem(word) in self.reasons][:4]
         if name in ("rationale", "reason", "reasoning", "explanation") and words:
             return f"The words that decide it: {', '.join(words)}."
-        return prose(self.topic, self.dice, 1)
+        return prose(self.topic, self.rng, 1)
 
 
 def _confidence(place: int, shared: int, best: int) -> float:
-    """A score that falls with the place: over one half for what fits, well under for the rest."""
+    """A score that falls with the place: above 0.5 for a label that fits, well below for others."""
     if shared:
         return max(0.55, 0.6 + 0.35 * shared / (best + 1) - 0.02 * place)
     return 0.4 * 0.6**place
 
 
 def _between(schema: Schema, share: float) -> float:
-    """A number at that share of the way from the schema's least to its most."""
+    """The number at that share (0 to 1) of the range that the schema allows."""
     low, high = _finite(schema.get("minimum")), _finite(schema.get("maximum"))
     low = (0.0 if high is None else min(0.0, high)) if low is None else low
     high = max(low, 1.0) if high is None else high

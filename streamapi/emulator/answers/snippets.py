@@ -1,7 +1,7 @@
-"""One small program for each language, with slots for names, comment and samples.
+"""One small program for each language, with slots for names, a comment and samples.
 
-They are templates of `string.Template`: a dollar that belongs to the language
-is written twice.
+Each is a `string.Template`, so a dollar sign of the language itself is written
+twice.
 """
 
 __all__ = ["SNIPPETS"]

@@ -1,8 +1,8 @@
-"""What a prompt is about: a title, its telling words, a name for a function.
+"""The topic of a prompt: a title, its important words, and a name for a function.
 
-A prompt made by a program often carries instructions around the text that
-matters; where the text is marked (`<text>...</text>`, or a line `Text:`), what
-is marked is the subject.
+A prompt that a program made often has instructions around the text that
+matters. When that text is marked (`<text>...</text>`, or a line `Text:`), the
+topic is that of the marked text.
 """
 
 import re
@@ -12,12 +12,12 @@ from typing import Self
 __all__ = ["Topic", "stem", "words_of"]
 
 MAX_TITLE = 60
-#: What is read of a prompt to find its words: the rest would not change an answer.
+#: Characters of a prompt that are read to find its words.
 MAX_READ = 20_000
 
 OPENED = re.compile(r"<(text|task|prompt|input|question)>", re.IGNORECASE)
 ANNOUNCED = re.compile(r"^(?:text|task|prompt|input|question)[ \t]*:", re.IGNORECASE | re.MULTILINE)
-#: How requests begin; read in a line whose words are each preceded by one space.
+#: The first words of a typical request. The line has one space before each word.
 LEAD_IN = re.compile(
     r"^(?: (?:please|can you|could you|i want you to|i need))*"
     r"(?: (?:write|tell|explain|describe|give|create|make|discuss|summari[sz]e|show|implement):?)?"
@@ -40,13 +40,13 @@ STOP = frozenset(_STOP.split())
 
 
 def words_of(text: str) -> list[str]:
-    """The telling words of a text, lower-case, in order, each once."""
+    """The important words of a text in lower case, each once, in their order."""
     words = re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)?", text[:MAX_READ].lower())
     return list(dict.fromkeys(w for w in words if w not in STOP and (len(w) > 1)))
 
 
 def stem(word: str) -> str:
-    """A word without its commonest endings, roughly."""
+    """A word without a common ending, roughly."""
     for ending in ("ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "s", "ly", "e", "y"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]
@@ -55,7 +55,7 @@ def stem(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """The subject of a prompt. Titles and words hold no line break and no control character."""
+    """The topic of a prompt. Its title and words have no line breaks and no control characters."""
 
     prompt: str
     subject: str
@@ -75,7 +75,7 @@ class Topic:
 
     @property
     def phrase(self) -> str:
-        """The title inside a sentence."""
+        """The title, as it stands inside a sentence."""
         first = self.title.split(" ")[0]
         if self.subject.endswith("?"):
             return f"the question *{self.title}?*"
@@ -85,7 +85,7 @@ class Topic:
 
     @property
     def name(self) -> str:
-        """The topic as an identifier in snake_case, of ASCII letters and digits."""
+        """An identifier for the topic, in snake_case, of ASCII letters and digits."""
         plain = [re.sub(r"[^a-z0-9]", "", word) for word in words_of(self.title)]
         names = [word for word in plain if word and word not in STOP][:4]
         if not names or not names[0][0].isalpha():
