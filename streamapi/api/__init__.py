@@ -4,7 +4,7 @@ routes/           the routes: one file per family of addresses
 socket/           the WebSocket transport
 documents/        OpenAPI and AsyncAPI
 patches/          what is changed in Hypercorn, h11, wsproto and Quart
-context.py        what a route finds around it: the parts, and who is asking
+context.py        the services, and the caller of the current request or socket
 who.py            who asks: keys, tickets, loopback
 address.py        where a request came from
 origins.py        which hosts and pages may ask

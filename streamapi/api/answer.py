@@ -1,7 +1,7 @@
-"""What a caller sees of a generation, whatever the wire.
+"""A generation as its caller sees it, on every transport.
 
-Shared events were encoded once, by the log. What belongs to one caller (ids, metadata, the
-request id) is written here: `start`, the endings, and the answer.
+The log encodes an event once, for all its readers. What belongs to one caller (ids, metadata, the
+request id) is written here: in the `start` event, in the endings, and in the answer.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from streamapi.generation.log import Entry
 
 
 class GenerationFailed(Exception):
-    """What a generation failed with, while its answer could still have that status."""
+    """The problem of a failed generation, for a response that can still have its status."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.code)
@@ -24,7 +24,7 @@ class GenerationFailed(Exception):
 
 
 def answer(generation: Generation, fold: Fold, request_id: str) -> dict[str, Any]:
-    """The generation as the JSON door gives it; null is what is not known (yet)."""
+    """The generation as one JSON object. What is not known yet is null."""
     ending = fold.ending
     done = ending if isinstance(ending, Done) else None
     body: dict[str, Any] = {
@@ -56,16 +56,16 @@ CACHE_STATUS = {
     "miss": "streamapi; fwd=miss",
     "collapsed": "streamapi; fwd=miss; collapsed",
 }
-"""The cache status of a generation as `Cache-Status` has it (RFC 9211)."""
+"""The header `Cache-Status` (RFC 9211), by the cache status of a generation."""
 
 
 def headers(generation: Generation) -> dict[str, str]:
-    """What every response that speaks of a generation carries."""
+    """The headers of every response about a generation."""
     return {"Generation-Id": generation.id, "Cache-Status": CACHE_STATUS[generation.cache]}
 
 
 def _timings(generation: Generation, done: Done) -> Timings:
-    """The log's timings, by the clock of a generation that may have come to it later."""
+    """The log's timings, counted from the start of a generation that may have joined later."""
     if generation.cache == "miss":
         return done.timings
     late = round((generation.created - done.began) * 1000)
@@ -78,12 +78,12 @@ def _timings(generation: Generation, done: Done) -> Timings:
 
 
 def own_problem(problem: Problem, generation: Generation, request_id: str) -> Problem:
-    """The problem of a shared log, with what belongs to this caller."""
+    """The problem of a shared log, with the ids of this caller's request and generation."""
     return msgspec.structs.replace(problem, request_id=request_id, generation=generation.id)
 
 
 def event_data(generation: Generation, entry: Entry, request_id: str) -> bytes:
-    """The JSON of an event, for this caller: one object on one line."""
+    """The JSON of an event for the generation's caller: one object on one line."""
     if entry.data:
         return entry.data
     event = entry.event

@@ -1,4 +1,4 @@
-"""What a route finds around it: the parts of the server, and who is asking."""
+"""The services of the app and the caller of the current request or socket."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +17,8 @@ def services() -> Services:
 
 
 def caller() -> Caller:
-    """Who sent the current request, or opened the current socket; nobody, as long as `who.py`
-    has not asked."""
+    """The caller of the current request or socket. Before `who.py` has authenticated it, only its
+    address is known."""
     known: Caller | None = g.get("caller")
     if known is not None:
         return known
@@ -27,7 +27,7 @@ def caller() -> Caller:
 
 
 def reading(parts: Services, close_callback: Callable[[], None]) -> AbstractContextManager[None]:
-    """While this lasts, `close_callback` is called should the current caller's key die."""
+    """A context in which `close_callback` is called when the current caller's key is revoked."""
     if parts.key_auth is None:
         return nullcontext()
     return parts.key_auth.revocations.reading(caller().key, close_callback)

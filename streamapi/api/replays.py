@@ -1,8 +1,8 @@
-"""What a reader gets again: a replay, from the log, of events that were there before it came.
+"""Replays have limits of their own. A replay is the events that a log had before its reader came.
 
-A reconnection starts nothing, so it does not count as a request; but what it is sent again costs
-bytes and time. So replays are charged to their caller, by number and by bytes. Events that are
-read as they come are no replay. A cursor of a generation that the caller does not have is no
+A reconnection starts nothing, so it does not count as a request; but its replay costs bytes and
+time. So the replays of a caller are limited by number and by bytes. Events that are read as they
+come are not a replay. A cursor for a generation that the caller does not have is not a
 reconnection: it counts as a request.
 """
 
@@ -18,34 +18,35 @@ from streamapi.services import Services
 PERIOD = 60.0
 """Seconds in which replays are counted."""
 
-UNKNOWN_EVENT = 300
-"""Bytes that an event is taken to have, whose log is not in this process yet."""
+EVENT_BYTES = 300
+"""Estimated bytes of an event, while its log is not in this process."""
 
 
-async def follow(parts: Services, generation_id: str, what: str) -> tuple[Generation, Tail]:
-    """The current caller's generation of this id, and how far it has come. Where the caller has no
-    such generation, this counts as a request for `what`. Raises `NotFound`, `Forbidden`,
-    `GenerationExpired` and `RateLimited`."""
+async def follow(parts: Services, generation_id: str, limit: str) -> tuple[Generation, Tail]:
+    """The current caller's generation with this id, and the end of its log so far.
+
+    Where the caller has no such generation, this counts as a request, under the name `limit`.
+    Raises `NotFound`, `Forbidden`, `GenerationExpired` and `RateLimited`."""
     try:
         generation = await ticket_claims.follow(parts, generation_id)
         return generation, await parts.generations.tail(generation)
     except (NotFound, Forbidden, GenerationExpired):
-        await limits.take_message(what)
+        await limits.take_message(limit)
         raise
 
 
 async def charge(parts: Services, generation: Generation, after: int, tail: Tail) -> None:
-    """Charge the current caller for a replay of what is behind `after`. Raises `RateLimited`,
-    having charged nothing."""
-    settings, who = parts.settings, limit_key(caller())
-    weight = parts.generations.weigh(generation, after)
-    if weight is None:  # a log that is lost does not tell how many events it has
-        weight = 0 if tail.n == LOST_AT else max(0, tail.n - after) * UNKNOWN_EVENT
+    """Count a replay of the events behind number `after` for the current caller. Raises
+    `RateLimited`; then the replay is not counted."""
+    settings, key = parts.settings, limit_key(caller())
+    size = parts.generations.weigh(generation, after)
+    if size is None:  # and where the writer is lost, the number of events is not known either
+        size = 0 if tail.n == LOST_AT else max(0, tail.n - after) * EVENT_BYTES
     wants = [
-        Want(f"{name}/{who}", Limit(count, PERIOD), cost)
+        Want(f"{name}/{key}", Limit(count, PERIOD), cost)
         for name, count, cost in (
             ("replays", settings.replays_per_minute, 1),
-            ("replay-bytes", settings.replay_bytes_per_minute, weight),
+            ("replay-bytes", settings.replay_bytes_per_minute, size),
         )
         if count
     ]
@@ -54,4 +55,8 @@ async def charge(parts: Services, generation: Generation, after: int, tail: Tail
     taken = await parts.limits.take(*wants)
     refused = [it.retry_after for it in taken if not it.allowed]
     if refused:
-        raise RateLimited("Too much is read again from here.", retry_after=max(refused))
+        raise RateLimited(
+            "Too many events were replayed in the last minute. Wait, then resume from the last "
+            "event that you saw.",
+            retry_after=max(refused),
+        )

@@ -24,7 +24,7 @@ async def start_generation(
 ) -> Generation:
     """The generation that the body of a task asks for; the options are those of `intake.prepare`.
 
-    Raises what `intake.prepare` and `intake.start` raise, and what `ticket_claims.joined` does."""
+    Raises what `intake.prepare`, `intake.start` and `ticket_claims.find_bound` raise."""
     parts, current = services(), caller()
     request = intake.prepare(
         parts,
@@ -35,7 +35,7 @@ async def start_generation(
         text_values=text_values,
         outlives_readers=outlives_readers,
     )
-    if (earlier := await ticket_claims.joined(parts, request.digest)) is not None:
+    if (earlier := await ticket_claims.find_bound(parts, request.digest)) is not None:
         return earlier
     try:
         generation = await intake.start(parts, current, request, limits.tell)
