@@ -11,6 +11,7 @@ NOT_BOUNDS = {
     "access.redis_limits.MICRO",
     "api.routes.socket.GOING_AWAY",
     "generation.log.LOST_AT",
+    "generation.redis.holds.LAST",
     "generation.redis.orphans.NOW",
     "generation.redis.wire.FORMAT",
     "server.INTERRUPTED",

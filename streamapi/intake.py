@@ -52,7 +52,7 @@ def prepare(
     return GenerationRequest(
         task=task.name,
         model=model,
-        who=limit_key(caller),
+        account=limit_key(caller),
         models=[parts.providers.model(card) for card in cards],
         prompt=task.prompt(fields),
         parser=lambda: task.parser(fields),

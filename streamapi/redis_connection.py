@@ -1,12 +1,12 @@
 """The one connection over which a process asks Redis, and the circuit that guards it.
 
-What is asked while a pipeline is under way goes together in the next one, in the order in which
-it was asked. So a thousand streams cost one round trip per tick, and a hold is in Redis before
-the claim that names it.
+Requests that come while a pipeline is under way go together in the next one, in their order. So a
+thousand streams cost one round trip per tick, and a hold is in Redis before the claim that names
+it.
 
-Nobody waits for Redis longer than `PATIENCE`. The first failure opens the circuit: whoever asks
-then is told at once, and this lane alone tries again, every `RETRY` seconds, with a write: a
-Redis that only reads (a replica, a full one) is of no use.
+No request waits for Redis longer than `REQUEST_TIMEOUT`. The first failure opens the circuit.
+Requests then fail at once, and the connection alone tries again, every `RECONNECT_INTERVAL`
+seconds. It tries with a write: a Redis that only reads (a replica, a full one) is of no use.
 """
 
 import asyncio
@@ -25,22 +25,23 @@ from streamapi.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 0.3
-"""Seconds that a request may wait for Redis. Then Redis counts as unavailable."""
+REQUEST_TIMEOUT = 0.3
+"""Seconds that a request may lose to a Redis that is away. Redis answers in a few milliseconds."""
 
-RETRY = 0.5
-"""Seconds between two attempts to reach a Redis that is unavailable."""
+RECONNECT_INTERVAL = 0.5
+"""Seconds between two attempts to reach a Redis that is away."""
 
-PIPELINE = 1_000_000
-"""Bytes, roughly, that are sent to Redis at once: more could take longer than `PATIENCE`."""
+PIPELINE_BYTES = 1_000_000
+"""The size of one pipeline, roughly. A mirror that starts again from the beginning sends much, and
+must not take longer than `REQUEST_TIMEOUT`."""
 
 Argument = str | bytes | int
 Answered = Callable[[Any], None]
-REFUSING = (
+REFUSALS = (
     "OOM", "READONLY", "read only", "NOREPLICAS", "MISCONF", "LOADING", "MASTERDOWN", "BUSY",
     "NOAUTH", "NOPERM", "CLUSTERDOWN", "maxmemory", "enough good replicas",
 )  # fmt: skip
-"""What a Redis says that takes no writes; the client strips the code off some of them."""
+"""Words in the errors of a Redis that takes no writes. The client strips the code off some."""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -56,8 +57,8 @@ class Script(msgspec.Struct, frozen=True):
 
 
 class RedisConnection:
-    """`answered` gets what Redis said, or a `StoreUnavailable`. `back` is called whenever Redis
-    is there (again); `probe` is the write that proves it."""
+    """Runs scripts in Redis. `back` is called whenever Redis is there (again); `probe` is the write
+    that proves it."""
 
     def __init__(
         self,
@@ -69,12 +70,12 @@ class RedisConnection:
     ) -> None:
         # No time-out of the client's own: redis-py would cut a read in the middle of a pipeline.
         self._pool = ConnectionPool.from_url(
-            url, protocol=2, socket_timeout=None, socket_connect_timeout=PATIENCE
+            url, protocol=2, socket_timeout=None, socket_connect_timeout=REQUEST_TIMEOUT
         )
         self._common = (prefix, process)
         self._scripts = scripts
         self._back = back
-        self._queue: deque[_Asked] = deque()
+        self._queue: deque[_Request] = deque()
         self._work = asyncio.Event()
         self.probe: tuple[Script, Sequence[Argument]] | None = None
         self.tried = asyncio.Event()
@@ -83,7 +84,8 @@ class RedisConnection:
         self.healthy_since = float("-inf")
 
     async def call(self, script: Script, *arguments: Argument) -> Any:
-        """Run a script. Raises `StoreUnavailable` within `PATIENCE`."""
+        """Run a script, and return its answer. Raises `StoreUnavailable` within
+        `REQUEST_TIMEOUT`."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def answered(result: Any) -> None:
@@ -99,15 +101,16 @@ class RedisConnection:
     def post(
         self, script: Script, arguments: Sequence[Argument], answered: Answered | None = None
     ) -> None:
-        """Run a script, and wait for nothing."""
+        """Run a script, and wait for nothing. `answered` gets the answer of Redis, or a
+        `StoreUnavailable`."""
         if self.available:
-            self._queue.append(_Asked((script, arguments), answered))
+            self._queue.append(_Request((script, arguments), answered))
             self._work.set()
         elif answered is not None:
             answered(_away())
 
     def connection(self) -> AbstractConnection:
-        """A connection of one's own, for what blocks."""
+        """Another connection, for commands that block."""
         return self._pool.make_connection()  # type: ignore[no-untyped-call, no-any-return]
 
     async def run(self) -> None:
@@ -118,12 +121,12 @@ class RedisConnection:
                 if not self.available:
                     await self._open(connection)
                 if not self.available:
-                    await asyncio.sleep(RETRY)
+                    await asyncio.sleep(RECONNECT_INTERVAL)
                     continue
                 await self._work.wait()
                 self._work.clear()
                 while self._queue and self.available:
-                    await self._turn(connection)
+                    await self._send_queue(connection)
         finally:
             self.available = False
             self._refuse([])
@@ -131,7 +134,7 @@ class RedisConnection:
 
     async def _open(self, connection: AbstractConnection) -> None:
         try:
-            await within(PATIENCE, self._greet(connection))
+            await within(REQUEST_TIMEOUT, self._greet(connection))
         except Exception as error:
             await self._fail(connection, error, [])
             return
@@ -152,35 +155,37 @@ class RedisConnection:
             if isinstance(answer, ResponseError):
                 raise answer
 
-    async def _turn(self, connection: AbstractConnection) -> None:
-        asked: list[_Asked] = []
+    async def _send_queue(self, connection: AbstractConnection) -> None:
+        requests: list[_Request] = []
         size = 0
-        while self._queue and size < PIPELINE:
-            asked.append(self._queue.popleft())
-            size += asked[-1].size
-        waited = asyncio.get_running_loop().time() - asked[0].since
+        while self._queue and size < PIPELINE_BYTES:
+            requests.append(self._queue.popleft())
+            size += requests[-1].size
+        waited = asyncio.get_running_loop().time() - requests[0].since
         try:
             answers = await within(
-                max(PATIENCE - waited, PATIENCE / 3), self._ask(connection, asked)
+                max(REQUEST_TIMEOUT - waited, REQUEST_TIMEOUT / 3), self._ask(connection, requests)
             )
         except Exception as error:  # whatever it is: this task must go on
-            await self._fail(connection, error, asked)
+            await self._fail(connection, error, requests)
             return
         except asyncio.CancelledError:
-            self._refuse(asked)
+            self._refuse(requests)
             raise
         refused = next((answer for answer in answers if _refuses(answer)), None)
-        for one, answer in zip(asked, answers, strict=True):
-            one.tell(answer)
+        for request, answer in zip(requests, answers, strict=True):
+            request.finish(answer)
         if refused is not None:
             await self._fail(connection, refused, [])
 
-    async def _ask(self, connection: AbstractConnection, asked: "list[_Asked]") -> list[Any]:
-        answers = await exchange(connection, [self._packed(one.command) for one in asked])
+    async def _ask(self, connection: AbstractConnection, requests: "list[_Request]") -> list[Any]:
+        answers = await exchange(
+            connection, [self._packed(request.command) for request in requests]
+        )
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:  # someone told Redis to forget its scripts
+        if unknown:  # Redis was told to forget its scripts
             await exchange(connection, [("SCRIPT", "LOAD", it.text) for it in self._scripts])
-            again = [self._packed(asked[n].command) for n in unknown]
+            again = [self._packed(requests[n].command) for n in unknown]
             for n, answer in zip(unknown, await exchange(connection, again), strict=True):
                 answers[n] = answer
         return answers
@@ -190,24 +195,24 @@ class RedisConnection:
         return ("EVALSHA", script.sha, 0, *self._common, *arguments)
 
     async def _fail(
-        self, connection: AbstractConnection, error: object, asked: "list[_Asked]"
+        self, connection: AbstractConnection, error: object, requests: "list[_Request]"
     ) -> None:
         if self.available or not self.failures:
             logger.warning("Redis is away: %s %s", type(error).__name__, error)
         self.available = False
         self.failures += 1
-        self._refuse(asked)
+        self._refuse(requests)
         await connection.disconnect(nowait=True)
 
-    def _refuse(self, asked: "list[_Asked]") -> None:
-        waiting = [*asked, *self._queue]
+    def _refuse(self, requests: "list[_Request]") -> None:
+        waiting = [*requests, *self._queue]
         self._queue.clear()
-        for one in waiting:
-            one.tell(_away())
+        for request in waiting:
+            request.finish(_away())
 
 
-class _Asked:
-    """A script to run, and who waits for what it says."""
+class _Request:
+    """A script to run, and the callback for its answer."""
 
     __slots__ = ("_answered", "command", "since", "size")
 
@@ -219,7 +224,7 @@ class _Asked:
         self.size = 100 + sum(len(it) for it in command[1] if not isinstance(it, int))
         self._answered = answered
 
-    def tell(self, answer: Any) -> None:
+    def finish(self, answer: Any) -> None:
         if isinstance(answer, RedisError):
             if not _refuses(answer):
                 logger.error("Redis refused a script: %s", answer)
@@ -228,11 +233,11 @@ class _Asked:
             try:
                 self._answered(answer)
             except Exception:
-                logger.exception("an answer of Redis's could not be used")
+                logger.exception("an answer of Redis could not be used")
 
 
 async def connect(connection: AbstractConnection) -> None:
-    """Connect, afresh."""
+    """Close the connection, and open it again."""
     await connection.disconnect(nowait=True)
     await connection.connect()  # type: ignore[no-untyped-call]
 
@@ -240,7 +245,7 @@ async def connect(connection: AbstractConnection) -> None:
 async def exchange(
     connection: AbstractConnection, commands: Sequence[Sequence[Argument]]
 ) -> list[Any]:
-    """Send commands, and return what was answered to each, errors among them."""
+    """Send commands, and return the answer to each; an error is an answer too."""
     await connection.send_packed_command(connection.pack_commands(commands))
     answers: list[Any] = []
     for _ in commands:
@@ -252,10 +257,10 @@ async def exchange(
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of `work`, or TimeoutError.
+    """The result of `work`. Raises TimeoutError.
 
-    A loop that was busy elsewhere for so long finds the answer and the time-out in one turn:
-    the answer is given two more turns, or our own slowness would look like Redis's."""
+    An event loop that was busy for so long finds the answer and the time-out in the same pass. The
+    answer gets two more passes: a slow process must not look like a slow Redis."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task}, timeout=seconds)
@@ -272,7 +277,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _refuses(answer: object) -> bool:
-    return isinstance(answer, RedisError) and any(word in str(answer) for word in REFUSING)
+    return isinstance(answer, RedisError) and any(word in str(answer) for word in REFUSALS)
 
 
 def _away() -> StoreUnavailable:

@@ -16,7 +16,8 @@ from streamapi.generation.admission import Admission, AdmissionBounds
 from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.generations import Generations
 from streamapi.generation.log import Logs
-from streamapi.generation.memory_log import LogBounds, MemoryLogs
+from streamapi.generation.log_bounds import LogBounds
+from streamapi.generation.memory_log import MemoryLogs
 from streamapi.providers.catalogue import Catalogue
 from streamapi.providers.registry import Providers
 from streamapi.settings import Settings, UnsafeSettings
@@ -108,7 +109,7 @@ def admission_bounds(settings: UpstreamSettings) -> AdmissionBounds:
     return AdmissionBounds(
         calls=settings.upstream_calls,
         queue=settings.upstream_queue,
-        queue_per_key=settings.upstream_queue_per_key,
+        queue_per_account=settings.upstream_queue_per_key,
     )
 
 
@@ -129,10 +130,10 @@ def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generation
     return Generations(
         logs,
         retry_policy(settings, settings.log_max_bytes),
-        settings.disconnect_grace,
+        Admission(admission_bounds(settings)),
+        grace=settings.disconnect_grace,
         key_ttl=settings.keys_remembered,
         cache_ttl=settings.cache_ttl,
-        turns=Admission(admission_bounds(settings)),
         observers=[metrics.ended],
     )
 

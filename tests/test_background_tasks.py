@@ -16,13 +16,12 @@ from streamapi.access.redis_limits import RedisLimits
 from streamapi.access.revocation_watcher import RevocationWatcher
 from streamapi.emulator import Emulator
 from streamapi.generation import background_tasks
-from streamapi.generation.generations import Generations
-from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis.logs import RedisLogs
 from tests.access.conftest import Records
 from tests.access.conftest import records as records  # a fixture
 from tests.conftest import RedisServer, running, until
-from tests.generation.scripted import QUICK
+from tests.generation import scripted
+from tests.generation.defaults import log_bounds, memory_logs
 from tests.generation.test_log_contract import DONE, START, fresh, hold_on, text
 
 
@@ -106,7 +105,9 @@ async def test_a_task_that_just_ends_runs_again(caplog: pytest.LogCaptureFixture
 async def pair(redis_server: RedisServer) -> AsyncIterator[tuple[RedisLogs, RedisLogs]]:
     """The logs of two processes on one Redis."""
     prefix = f"{uuid4().hex}:"
-    one, other = (RedisLogs(redis_server.url, tick=0.02, lease=0.6, prefix=prefix) for _ in "ab")
+    one, other = (
+        RedisLogs(redis_server.url, log_bounds(), tick=0.02, lease=0.6, prefix=prefix) for _ in "ab"
+    )
     await one.start()
     await other.start()
     yield one, other
@@ -115,8 +116,8 @@ async def pair(redis_server: RedisServer) -> AsyncIterator[tuple[RedisLogs, Redi
 
 
 LOG_TASKS = {
-    "connection": ("_connection", "_turn"),
-    "follower": ("_follower", "_turn"),
+    "connection": ("_connection", "_send_queue"),
+    "follower": ("_follower", "_read"),
     "mirror": ("_mirror", "tick"),
     "lease": ("_mirror", "renew"),
 }
@@ -174,7 +175,7 @@ async def test_the_limits_survive_an_exception(
     assert {task.get_name() for task in limits._tasks} == {"limits connection", "limits lease"}
     await limits.take(Want("held", Slots(1), name="n"))  # so that there is something to renew
     owner, method = (
-        (limits.connection, "_turn") if name == "connection" else (limits, "_renew_slots")
+        (limits.connection, "_send_queue") if name == "connection" else (limits, "_renew_slots")
     )
     failing = Failing(monkeypatch, owner, method)
     await failing.goes_on()
@@ -190,7 +191,7 @@ async def test_the_revocation_watcher_survives_an_exception(
     records: Records, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After it the readers of an expired key are closed."""
-    generations = Generations(MemoryLogs(), QUICK, 0.1)
+    generations = scripted.generations(memory_logs())
     watcher = RevocationWatcher(KeyCache(records, 30.0, 300.0), generations, 0.01)
     _, expired = await records.make(expires=time.time() - 1)
     failing = Failing(monkeypatch, watcher, "check")

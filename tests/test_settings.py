@@ -5,12 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from streamapi import services
 from streamapi.app import create_app
 from streamapi.cli import main
-from streamapi.generation.admission import AdmissionBounds
-from streamapi.generation.chain import RetryPolicy
-from streamapi.generation.memory_log import LogBounds
 from streamapi.server import listen, run
 from streamapi.settings import (
     Settings,
@@ -43,14 +39,6 @@ def test_every_setting_is_described() -> None:
     """A bound without a reason is a riddle."""
     for name, field in Settings.model_fields.items():
         assert field.description, name
-
-
-def test_defaults_that_stand_twice_agree() -> None:
-    """`generation` knows no settings, so its own defaults are the same numbers again."""
-    settings = Settings()
-    assert services.retry_policy(settings, settings.log_max_bytes) == RetryPolicy()
-    assert services.admission_bounds(settings) == AdmissionBounds()
-    assert services.log_bounds(settings) == LogBounds()
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from streamapi.access.limits import (
 from streamapi.access.redis_limits_scripts import HOLD, RELEASE, SCRIPTS, SETTLE, TAKE
 from streamapi.errors import StoreUnavailable
 from streamapi.generation import background_tasks
-from streamapi.redis_connection import PATIENCE, RedisConnection, Script
+from streamapi.redis_connection import REQUEST_TIMEOUT, RedisConnection, Script
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class RedisLimits:
 
     async def aclose(self) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 # Calls keep their order: when this one returns, Redis has all that came before.
                 await self.connection.call(HOLD, "", self._lease_ms)
         except (StoreUnavailable, TimeoutError):

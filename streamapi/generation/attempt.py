@@ -1,7 +1,7 @@
 """One request to one model: its stream, and the parser that reads it.
 
-An attempt that fails before its first content leaves nothing behind, so another can take its
-place; each has a parser of its own.
+An attempt that fails before its first content leaves nothing behind, so another one can replace
+it. Each attempt has a parser of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from streamapi.generation.model import Chunk, Model, Parser, Prompt, WaitingPars
 
 
 class Attempt:
-    """The request `number` to a model, from 1. `first` is the content that opened the gate, and
-    `rest` what came with it; `finish` is set once the model has said that it finished; `usage` is
-    the latest that it told."""
+    """The request `number` to a model, from 1. `first` is the content that opened the gate, `rest`
+    the chunks that came with it. `finish` is set once the model has said that it finished; `usage`
+    is the latest that the model reported. `most` bounds the characters of the answer."""
 
     __slots__ = (
-        "_flushed", "_include_thoughts", "_most", "_said", "_turn", "_waiting", "finish", "first",
+        "_flushed", "_include_thoughts", "_most", "_said", "_slot", "_waiting", "finish", "first",
         "model", "number", "parser", "rest", "served", "stream", "usage",
     )  # fmt: skip
 
@@ -41,16 +41,16 @@ class Attempt:
         self._said = 0
         self._most = most
         self._flushed = False
-        self._turn: tuple[FairQueue, str] | None = None
+        self._slot: tuple[FairQueue, str] | None = None
 
-    async def take_turn(self, turns: FairQueue, who: str) -> None:
+    async def acquire_slot(self, queue: FairQueue, account: str) -> None:
         """Wait until the model may be called. Raises `Overloaded`."""
-        await turns.take(who)
-        self._turn = turns, who
+        await queue.acquire(account)
+        self._slot = queue, account
 
     async def open(self, sign_of_life: Callable[[], None]) -> None:
-        """Wait for the first content, or for an end that is a valid answer without any; say
-        when the model wrote something, though no reader sees it yet."""
+        """Wait for the first content, or for an end that is a valid answer without any. Call
+        `sign_of_life` when the model writes something, though no reader sees it yet."""
         async for chunks in self.stream:
             if any(chunk.text or chunk.thought for chunk in chunks):
                 sign_of_life()
@@ -71,7 +71,7 @@ class Attempt:
             self.parser.result()  # raises unless nothing is a valid answer
 
     def read(self, chunk: Chunk) -> list[Event]:
-        """What a chunk says of the attempt is kept; what it says to readers is returned.
+        """Keep what a chunk says about the attempt; return its events for the readers.
 
         Raises `ContentBlocked`, and `ModelOutputInvalid` for a parser that cannot go on."""
         if chunk.usage is not None:
@@ -98,7 +98,7 @@ class Attempt:
         return self._waiting is not None and self._waiting.waits
 
     async def look_up(self, *, finished: bool = False) -> list[Event]:
-        """Let a parser that waits go on; the events that it had held back for that."""
+        """Let a parser that waits go on; return the events that it held back until then."""
         if self._waiting is None:
             return []
         await self._waiting.look_up(finished)
@@ -112,10 +112,10 @@ class Attempt:
         return self.parser.flush()
 
     async def aclose(self) -> None:
-        """Close the connection to the model, if it is open, and let others have their turn."""
+        """Close the connection to the model, if it is open, and release the slot."""
         try:
             await self.stream.aclose()
         finally:
-            if self._turn is not None:
-                (turns, who), self._turn = self._turn, None
-                turns.release(who)
+            if self._slot is not None:
+                (queue, account), self._slot = self._slot, None
+                queue.release(account)

@@ -1,7 +1,7 @@
 """Tasks that run beside the requests for as long as the process lives.
 
-An exception that such a task does not expect would end it for good, without a word to those who
-depend on it. So each of them runs under `start`, which logs the exception and runs the task again.
+An unexpected exception would end such a task for good, and nobody would notice. So each task runs
+under `start`, which logs the exception and runs the task again.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ shorter than a lease: a process that renews late is taken for dead."""
 
 
 def start(name: str, run: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-    """Run `run` until the task is cancelled: again, after a wait, whenever it ends or fails."""
+    """Run `run` until the task is cancelled. When it ends or fails, run it again after a wait."""
     return asyncio.create_task(_run(name, run), name=name)
 
 

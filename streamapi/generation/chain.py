@@ -1,4 +1,4 @@
-"""The rules of a chain of models: who is asked next, on what terms, and what passes on.
+"""The rules of a chain of models: which is asked next, on what terms, and what passes on.
 
 A chain has the model that was asked for first, then its fallbacks. While another model stands
 ready, a model gets one attempt and no long wait in a queue; the last one gets the full retries.
@@ -29,7 +29,7 @@ PASSED_ON = (*RETRIED, ModelGone, AccessRefused, Overloaded)
 another model would be asked to do what the first one refused."""
 
 
-class RetryPolicy(msgspec.Struct, frozen=True):
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often, and for how many seconds, a producer waits.
 
     `attempts` are upstream requests per model; `backoff` is the first wait (it doubles, with
@@ -39,19 +39,19 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     `output` are the characters that an answer may have.
     """
 
-    attempts: int = 3
-    output: int = 2_000_000
-    backoff: float = 0.5
-    attempt: float = 20.0
-    first_content: float = 45.0
-    fallback_after: float = 1.0
-    idle: float = 30.0
-    total: float = 600.0
+    attempts: int
+    output: int
+    backoff: float
+    attempt: float
+    first_content: float
+    fallback_after: float
+    idle: float
+    total: float
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What one model of a chain gets: so many attempts, until a moment; and it may keep the
-    request in its queue until `queue_until`."""
+    """What one model of a chain gets: so many `attempts` that end by `until`. The request may wait
+    in its queue until `queue_until`."""
 
     attempts: int
     until: float
@@ -59,8 +59,8 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 def next_of(circuits: Sequence[Circuit], now: float) -> int:
-    """Which of the models that are left is asked: the first that stands ready; when none does,
-    the one whose cool-down ends soonest."""
+    """The index of the model to ask: the first that stands ready; when none does, the one whose
+    cool-down ends soonest."""
     for index, circuit in enumerate(circuits):
         if circuit.ready(now):
             return index
@@ -68,9 +68,9 @@ def next_of(circuits: Sequence[Circuit], now: float) -> int:
 
 
 def terms(retry_policy: RetryPolicy, now: float, end: float, others: Sequence[Circuit]) -> Terms:
-    """The terms of a model that is asked `now`, where the budget has its `end` and the `others`
-    are left behind it. Whoever leaves the queue has time for an attempt, or half of the share: a
-    model that is called in the last moment is called in vain, and seems to have failed."""
+    """The terms of a model that is asked `now`, when the budget has this `end` and the `others`
+    come after it. A request that leaves the queue has time for an attempt, or half of the share:
+    a call in the last moment would be in vain, and look like a failure of the model."""
     share = (end - now) / (1 + len(others))
     until = now + share
     queue_until = until - min(retry_policy.attempt, share / 2)
@@ -80,6 +80,7 @@ def terms(retry_policy: RetryPolicy, now: float, end: float, others: Sequence[Ci
 
 
 def failure_of(failures: Sequence[StreamapiError]) -> StreamapiError:
-    """What a chain failed for, when each of its models did: for what may pass, if any of it may."""
+    """The error of a chain in which each model failed: the last one that may pass by itself, else
+    the last one."""
     passing = [error for error in failures if error.retryable]
     return (passing or failures)[-1]

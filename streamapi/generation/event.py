@@ -81,7 +81,7 @@ class Label(Event, frozen=True, gc=False):
 
 
 class Done(Event, frozen=True):
-    """The answer is whole. `result` has the shape of its task; `began` is when the log did, in
+    """The answer is complete. `result` has the shape of its task; `began` is when the log did, in
     seconds since 1970."""
 
     type = "done"
@@ -94,7 +94,7 @@ class Done(Event, frozen=True):
 
 
 class Failed(Event, frozen=True):
-    """The answer cannot be had, or not the rest of it. What came before it stands."""
+    """The answer failed. The content before this event stands."""
 
     type = "failed"
     problem: Problem
@@ -102,7 +102,7 @@ class Failed(Event, frozen=True):
 
 
 class Cancelled(Event, frozen=True):
-    """Nobody wanted the answer any more."""
+    """The caller cancelled, or every reader left."""
 
     type = "cancelled"
     by: Literal["caller", "disconnect"]
@@ -113,7 +113,7 @@ Ending = Done | Failed | Cancelled
 
 
 def let_go(why: Literal["caller", "disconnect", "revoked"], usage: Usage | None = None) -> Ending:
-    """The ending for whom a log was let go of before its own."""
+    """The ending of a log, or of one generation on it, that was released for this reason."""
     if why == "revoked":
         error = Unauthenticated("The key that began this was revoked, or has expired.")
         return Failed(error.problem(), usage or Usage())
@@ -130,9 +130,9 @@ _encoder = msgspec.json.Encoder()
 def encode(value: object) -> bytes:
     """The value as one line of JSON.
 
-    JSON escapes CR, LF and the other control characters by itself; the line breaks that only
-    Unicode knows (U+0085, U+2028, U+2029) stand inside strings alone, so replacing their bytes
-    by escapes keeps the meaning and leaves one line for every reader's idea of a line.
+    JSON escapes CR, LF and the other control characters. The line breaks of Unicode (U+0085,
+    U+2028, U+2029) occur only inside strings, so this replaces their bytes by escapes. Then every
+    reader sees one line, whatever it takes for a line break.
     """
     data = _encoder.encode(value)
     if b"\xe2\x80" in data:

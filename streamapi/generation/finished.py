@@ -1,8 +1,8 @@
 """Which finished log gives way when memory is full: the oldest of the owner who has most.
 
-Pure: no await, no clock, no I/O. A neighbour who fills the memory loses its own logs, not those of
-others. Logs that nobody holds in this process (a copy of another process's log, for example) go
-first. Of one owner, the logs that an idempotency key stands for go last.
+An owner who fills the memory loses its own logs, not those of others. Logs without a hold in this
+process (a followed log of another process, for example) go first. Of one owner, the logs that an
+idempotency key stands for go last. Pure: no await, no clock, no I/O.
 """
 
 import heapq
@@ -25,32 +25,32 @@ class FinishedLogs:
         return log in self._logs
 
     def add(self, log: str, now: float, size: int, owner: str = "", promised: bool = False) -> None:
-        """A log has its ending. `owner` is empty where nobody holds it here; `promised` says that
-        an idempotency key stands for it."""
+        """Add a log that has its ending. `owner` is empty when nobody holds it here; `promised`
+        says that an idempotency key stands for it."""
         self._logs[log] = finished = _Finished(now, size, owner, promised)
         self._put(log, finished)
 
     def update(self, log: str, size: int, owner: str, promised: bool) -> None:
-        """The log is held by somebody else too, and costs more than before."""
+        """Another generation holds the log too, and it takes more memory than before."""
         finished = self._logs[log]
         self._take(log, finished)
         finished.size, finished.owner, finished.promised = size, owner, promised
         self._put(log, finished)
 
     def remove(self, log: str) -> None:
-        """The log was dropped, or never was here."""
+        """Remove a log that is dropped; it may not be here."""
         finished = self._logs.pop(log, None)
         if finished is not None:
             self._take(log, finished)
 
     def expired(self, before: float) -> str | None:
-        """The oldest log, where it ended before this moment."""
+        """The oldest log, if it ended before this moment."""
         for log, finished in self._logs.items():
             return log if finished.ended <= before else None
         return None
 
     def gives_way(self, by: By) -> str | None:
-        """The log to drop next where there are too many logs, or too many bytes."""
+        """The log to drop next when there are too many logs, or too many bytes."""
         share = self._shares.get("") or self._shares.get(self._most[by].owner or "")
         return None if share is None else next(iter(share.plain or share.promised))
 
@@ -92,8 +92,8 @@ class _Share(msgspec.Struct):
 class _Largest:
     """Which owner has most; of equals, the one whose amount changed the longest ago.
 
-    A heap with entries that may be out of date: they are passed over when they come up, and
-    dropped when they outnumber the others."""
+    Entries of the heap can be out of date. They are skipped when they come up, and dropped when
+    they outnumber the others."""
 
     def __init__(self) -> None:
         self._now: dict[str, tuple[int, int, str]] = {}
@@ -112,7 +112,7 @@ class _Largest:
 
     @property
     def owner(self) -> str | None:
-        """The owner who has most, or None where nobody has anything."""
+        """The owner who has most, or None when there is no owner."""
         while self._heap:
             entry = self._heap[0]
             if self._now.get(entry[2]) == entry:

@@ -1,8 +1,6 @@
-"""Generations: each is one caller's hold on a log. Start one, find it, read it, let it go.
+"""Generations: each is one caller's hold on a log. This starts, finds, reads and cancels them.
 
-Who reads matters for one thing only: a generation that nobody reads any more may be let go of
-(`on_disconnect`). A log outlives the request that began it; its last hold is what keeps its
-writer writing.
+A log outlives the request that began it. It goes on for as long as a generation holds it.
 """
 
 import asyncio
@@ -16,12 +14,10 @@ from typing import NamedTuple
 
 from streamapi.errors import (
     GenerationExpired,
-    IdempotencyKeyReused,
     NotFound,
     ProducerLost,
     ShuttingDown,
     StoreUnavailable,
-    StreamapiError,
 )
 from streamapi.generation.admission import Admission
 from streamapi.generation.chain import RetryPolicy
@@ -30,59 +26,65 @@ from streamapi.generation.ended import Ended, Observer, notify
 from streamapi.generation.event import Event, Failed, Timings
 from streamapi.generation.generation import Generation
 from streamapi.generation.health import Circuits
-from streamapi.generation.log import Conflict, Eager, Entry, LogGone, Logs, Tail
+from streamapi.generation.log import Eager, Entry, LogGone, Logs, Tail
+from streamapi.generation.pending_log import PendingLog
 from streamapi.generation.producer import Producer
+from streamapi.generation.readers import Readers
 from streamapi.generation.replay_pacer import ReplayPacer
 from streamapi.generation.request import Caller, GenerationRequest
-from streamapi.generation.sharing import Begin, PendingLog, Sharing
+from streamapi.generation.sharing import Sharing
 
-PILE = 64
-"""Events that make a batch a replay, though its reader has only been slow."""
+REPLAY_EVENTS = 64
+"""A batch of so many events is written as a replay, though its reader has only been slow: it
+keeps the event loop for as long."""
 
 
 class Running(NamedTuple):
-    """A log that is written here."""
+    """A log that is written in this process."""
 
     producer: Producer
     generation: Generation
 
 
 class Generations:
-    """All generations of this process. `grace` is how many seconds a generation without a
-    reader waits for one to come back; `key_ttl` how many an idempotency key is remembered, and
-    `cache_ttl` an answer. `observers` get the record of each log that ends by this process."""
+    """All generations of this process. Times are in seconds: `grace` is how long a generation
+    without a reader waits for one, `key_ttl` how long an idempotency key is remembered, and
+    `cache_ttl` how long an answer is. The `observers` get the record of each log that this process
+    ends."""
 
     def __init__(
         self,
         logs: Logs,
         retry_policy: RetryPolicy,
+        admission: Admission,
+        *,
         grace: float,
-        key_ttl: float = 3600.0,
-        cache_ttl: float = 3600.0,
-        turns: Admission | None = None,
+        key_ttl: float,
+        cache_ttl: float,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._logs = logs
         self._retry_policy = retry_policy
-        self._turns = turns or Admission()
+        self._admission = admission
         self.circuits = Circuits()
         self._observers = observers
-        logs.on_lost(self._lost)
-        self._grace = grace
         self._sharing = Sharing(logs, key_ttl, cache_ttl)
         self._key_ttl = key_ttl
         self._producing: dict[asyncio.Task[None], Running] = {}
-        self._readers: dict[str, int] = {}
-        self._graces: dict[str, asyncio.TimerHandle] = {}
-        self._letting_go: set[asyncio.Future[None]] = set()
-        self._outlasting = False
+        self._readers = Readers(logs, grace)
         self.pacer = ReplayPacer()
         self.closing = False
+        logs.on_lost(self._lost)
 
     @property
     def running(self) -> int:
         """How many logs are being written here."""
         return len(self._producing)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is written or read here, or about to be released."""
+        return not self._producing and self._readers.idle
 
     @property
     def keys(self) -> set[str]:
@@ -91,88 +93,67 @@ class Generations:
         return {key for key in keys if key is not None}
 
     async def start(
-        self, caller: Caller, ask: GenerationRequest, charge: Charge = FREE
+        self, caller: Caller, request: GenerationRequest, charge: Charge = FREE
     ) -> Generation:
         """Begin what is asked for, or join what was asked for before (see `Sharing`).
 
         Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the charge raises."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
-        mine = _generation(caller, ask, self._key_ttl)
-        own = PendingLog(self._logs, mine)
+        generation = _generation(caller, request, self._key_ttl)
+        pending = PendingLog(self._logs, generation)
         try:
-            earlier = await self._asked_before(ask, mine, own.hold)
+            earlier = await self._sharing.earlier(request, generation, pending.hold)
             if earlier is None:
-                await own.open()
+                await pending.open()
                 await charge.reserve()
         except BaseException as error:
-            if own.opened:
-                await self._give_up(mine, ask, error)
+            if pending.opened and (ending := await pending.give_up(error)) is not None:
+                self._report(generation, ending)
             raise
         if earlier is not None:
-            if own.opened and earlier.id != mine.id:
-                await self._logs.forget(mine)
+            if earlier.id != generation.id:
+                await pending.forget()
             return earlier
-        producer = self._produce(ask, mine, charge)
+        producer = self._produce(request, generation, charge)
         try:
-            await own.hold()  # the model is asked while others are told
+            await pending.hold()  # the model is asked while a shared store takes the hold
         except BaseException:
-            producer.stop("disconnect")  # its log may have no hold yet that could be let go of
+            producer.stop("disconnect")  # its log may have no hold yet that could be released
             raise
-        return mine
+        return generation
 
-    def _produce(self, ask: GenerationRequest, mine: Generation, charge: Charge) -> Producer:
+    def _produce(
+        self, request: GenerationRequest, generation: Generation, charge: Charge
+    ) -> Producer:
         producer = Producer(
             self._logs,
-            mine,
-            ask,
+            generation,
+            request,
             self._retry_policy,
-            self._turns,
+            self._admission,
             self.circuits,
             charge,
             self._observers,
         )
         task = producer.start()
-        self._producing[task] = Running(producer, mine)
+        self._producing[task] = Running(producer, generation)
         task.add_done_callback(self._producing.pop)
         return producer
 
-    async def _give_up(
-        self, mine: Generation, ask: GenerationRequest, error: BaseException
-    ) -> None:
-        """End a log that nobody will write. Who joined it meanwhile is told why; and so is who
-        repeats its idempotency key, for which it is kept."""
-        lost = ProducerLost("The request that began this answer was broken off.")
-        problem = (error if isinstance(error, StreamapiError) else lost).problem()
-        with suppress(StoreUnavailable, Conflict):
-            await self._logs.append(mine.log, 2, [Failed(problem)])
-            notify(self._observers, Ended.of(mine, Failed(problem), _age(mine)))
-        if ask.idempotency_key is None or isinstance(error, IdempotencyKeyReused):
-            with suppress(StoreUnavailable):
-                await self._logs.forget(mine)
-
     def _lost(self, generation: Generation) -> None:
         """This process has ended a log in place of its writer."""
-        ending = Failed(ProducerLost("The process that wrote this answer is gone.").problem())
-        notify(self._observers, Ended.of(generation, ending, _age(generation)))
+        gone = ProducerLost("The process that wrote this answer is gone.")
+        self._report(generation, Failed(gone.problem()))
 
-    async def _asked_before(
-        self, ask: GenerationRequest, mine: Generation, begin: Begin
-    ) -> Generation | None:
-        if ask.idempotency_key is not None:
-            earlier = await self._sharing.repeated(ask, mine, begin)
-            if earlier is not None:
-                return earlier
-        if ask.cache == "off":
-            return None
-        try:
-            return await self._sharing.joined(ask, mine, begin)
-        except StoreUnavailable:
-            return None  # sharing saves; without the store, the model is asked
+    def _report(self, generation: Generation, ending: Failed) -> None:
+        """Record the ending of a log that has no producer here."""
+        age = Timings(total_ms=max(0, round((time.time() - generation.created) * 1000)))
+        notify(self._observers, Ended.of(generation, ending, age))
 
     async def find(self, caller: Caller, generation: str) -> Generation:
-        """The caller's generation of this id. Raises `NotFound`, for another's too, and
-        `Forbidden` where the key is not for its task."""
+        """The caller's generation of this id. Raises `NotFound`, for another owner's too, and
+        `Forbidden` when the key lacks the scope of its task."""
         found = await self._logs.find(generation)
         if found is None or found.owner != caller.owner:
             raise NotFound("There is no such generation.")
@@ -194,32 +175,28 @@ class Generations:
         eager: Eager | None = None,
         replays: int = 0,
     ) -> AsyncGenerator[Sequence[Entry], None]:
-        """The log behind `after`, as `Logs.read` has it. Raises `GenerationExpired`. What is there
-        up to number `replays`, and whatever has piled up, comes when `pacer` says so.
+        """Read the log behind `after`, as `Logs.read` does. Raises `GenerationExpired`. Events up
+        to number `replays`, and batches of a slow reader, go out at the pace of `pacer`.
 
-        Who stops reading before the end has left, and `on_disconnect` says what follows."""
-        readers = self._readers[generation.id] = self._readers.get(generation.id, 0) + 1
-        if readers == 1:
-            self._logs.arrive(generation)
-        if generation.id in self._graces:
-            self._graces.pop(generation.id).cancel()
+        A reader that stops before the end has left: see `Readers`."""
+        self._readers.arrive(generation)
         ended = False
         try:
             async with aclosing(
                 self._logs.read(generation.log, after, silence, generation.id, eager)
             ) as batches:
                 async for batch in batches:
-                    if batch and (batch[0].n <= replays or len(batch) >= PILE):
+                    if batch and (batch[0].n <= replays or len(batch) >= REPLAY_EVENTS):
                         await self.pacer.turn()
                     yield batch
             ended = True
         except LogGone:
             raise _expired() from None
         finally:
-            self._leave(generation, ended)
+            self._readers.leave(generation, ended)
 
     def weigh(self, generation: Generation, after: int) -> int | None:
-        """The bytes behind `after`, roughly; None where the log is not in this process."""
+        """The bytes behind `after`, roughly; None when the log is not in this process."""
         return self._logs.weigh(generation.log, after)
 
     async def events(self, generation: Generation) -> list[Event]:
@@ -233,34 +210,14 @@ class Generations:
                     break
         return events
 
-    def _leave(self, generation: Generation, ended: bool) -> None:
-        left = self._readers.pop(generation.id) - 1
-        if left:
-            self._readers[generation.id] = left
-        elif ended or self._outlasting:
-            return
-        elif generation.on_disconnect == "cancel":
-            self._let_go(generation)
-        elif generation.on_disconnect == "grace":
-            self._graces[generation.id] = asyncio.get_running_loop().call_later(
-                self._grace, self._let_go, generation
-            )
-
-    def _let_go(self, generation: Generation) -> None:
-        self._graces.pop(generation.id, None)
-        task = asyncio.ensure_future(self._logs.release(generation, "disconnect"))
-        self._letting_go.add(task)
-        task.add_done_callback(self._letting_go.discard)
-
     def outlast_readers(self) -> None:
-        """From here on nobody's leaving ends a log: readers are being sent to another process.
-        Only who asks for it ends one, or the bound of the drain."""
-        self._outlasting = True
-        while self._graces:
-            self._graces.popitem()[1].cancel()
+        """From now on, a reader that leaves ends no log: readers are being sent to another
+        process. A cancellation still ends one, and so does the bound of the drain."""
+        self._readers.outlast()
 
     async def cancel(self, generation: Generation) -> None:
-        """Let go of the log, and wait until it has its ending. Doing it twice is doing it once."""
+        """Release the log, and wait until the generation has its ending. A second call changes
+        nothing. Raises `GenerationExpired`."""
         await self._logs.release(generation, "caller")
         try:
             async with aclosing(self._logs.read(generation.log, hold=generation.id)) as batches:
@@ -270,20 +227,20 @@ class Generations:
             raise _expired() from None
 
     async def dismiss(self, key: str) -> None:
-        """Let go of what this key began and is being written here: it may ask no more."""
+        """Release what this key began and is being written here: the key may ask no more."""
         for _, generation in list(self._producing.values()):
             if generation.key == key:
                 with suppress(StoreUnavailable):
                     await self._logs.release(generation, "revoked")
 
     async def forget(self, generation: Generation) -> None:
-        """Forget the generation now; its log too, when nobody else holds it."""
+        """Forget the generation now, and its log when no other generation holds it."""
         if not (await self.tail(generation)).ended:
-            await self.cancel(generation)  # its readers are told before it goes
+            await self.cancel(generation)  # its readers get their ending before the log goes
         await self._logs.forget(generation)
 
     async def close(self, within: float) -> None:
-        """Take no new work, let what runs end by itself `within` seconds, then end the rest."""
+        """Take no new work. What runs may end by itself for `within` seconds; then it is ended."""
         self.closing = True
         if self._producing:
             await asyncio.wait(self._producing, timeout=within)
@@ -303,25 +260,21 @@ def _rfc3339(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _generation(caller: Caller, ask: GenerationRequest, key_ttl: float) -> Generation:
+def _generation(caller: Caller, request: GenerationRequest, key_ttl: float) -> Generation:
     token = secrets.token_urlsafe(16)
     return Generation(
         id=f"gen_{token}",
         log=f"log_{token}",
         owner=caller.owner,
         key=caller.key,
-        task=ask.task,
-        model=ask.model,
+        task=request.task,
+        model=request.model,
         created=time.time(),
-        metadata=ask.metadata,
-        on_disconnect=ask.on_disconnect,
-        digest=ask.digest,
-        promise=0.0 if ask.idempotency_key is None else key_ttl,
+        metadata=request.metadata,
+        on_disconnect=request.on_disconnect,
+        digest=request.digest,
+        promise=0.0 if request.idempotency_key is None else key_ttl,
     )
-
-
-def _age(generation: Generation) -> Timings:
-    return Timings(total_ms=max(0, round((time.time() - generation.created) * 1000)))
 
 
 def _expired() -> GenerationExpired:

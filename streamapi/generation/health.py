@@ -1,11 +1,11 @@
-"""How healthy a model is: a circuit per model, by which a chain of models chooses whom to ask.
+"""How healthy a model is: one circuit per model, by which a chain chooses the model to ask.
 
 A circuit is closed while the model answers. It opens when the model fails too often, and stays
 open for a cool-down. After the cool-down it lets exactly one request through, the probe, whose
 outcome closes the circuit or opens it again for longer.
 
-A circuit makes no error of its own: it orders a chain, and a chain without a healthy model is
-asked all the same. Pure: no I/O, and the clock is passed in.
+A circuit never refuses a request. It orders the models of a chain; when none is healthy, they
+are asked all the same. Pure: no I/O, and the clock is passed in.
 """
 
 import random
@@ -24,7 +24,7 @@ from streamapi.errors import (
 )
 
 Outcome = Literal["success", "failure", "refusal", "nothing"]
-"""How a request to a model came out. A refusal (429, or no access) opens the circuit at once;
+"""The outcome of a request to a model. A refusal (429, or no access) opens the circuit at once;
 `nothing` says nothing about the model: a bad request, blocked content, a cancelled request."""
 
 
@@ -32,9 +32,10 @@ class CircuitBounds(msgspec.Struct, frozen=True):
     """When a circuit opens, and for how long; times are in seconds.
 
     It opens after `in_a_row` failures, or when more than half of at least `least` requests in
-    `window` failed. The first cool-down is `cool_down`; it doubles up to `longest`, and jitter
-    takes up to a quarter off, so that processes do not probe together. A refusal opens the
-    circuit for the wait that the provider asks for (at most `longest_wait`), else for `refused`.
+    `window` failed: one failure can be chance, so can most of three. The first cool-down is
+    `cool_down`, short because most faults pass; it doubles up to `longest`. Jitter takes up to a
+    quarter off, so that processes do not probe together. A refusal opens the circuit for the wait
+    that the provider asks for, else for `refused`; after `longest_wait` the model is probed anyway.
     """
 
     in_a_row: int = 5
@@ -68,12 +69,12 @@ class Circuit:
         self._slices: deque[tuple[int, int, int]] = deque()  # (slice, requests, failures)
 
     def ready(self, now: float) -> bool:
-        """Whether the next request would be more than a try against the odds: the circuit is
-        closed, or it would be the probe."""
+        """Whether the next request has a chance: the circuit is closed, or the request would be
+        the probe."""
         return self.until is None or (now >= self.until and not self._probing)
 
     def begin(self, now: float) -> "Trial":
-        """A request goes to the model, as the probe where one is due. It must `end`."""
+        """Send a request to the model, as the probe when one is due. The trial must `end`."""
         probe = self.until is not None and self.ready(now)
         self._probing = self._probing or probe
         return Trial(self, self._epoch, probe)
@@ -101,7 +102,7 @@ class Circuit:
 
     def _failed(self, trial: "Trial", now: float) -> None:
         if self.until is not None:
-            if trial.probe:  # what is asked against the odds does not make a cool-down longer
+            if trial.probe:  # only a probe makes the cool-down longer
                 self._open(now)
             return
         self._in_a_row += 1
@@ -154,8 +155,8 @@ class Trial:
         self.probe = probe
 
     def end(self, outcome: Outcome, now: float, wait: float | None = None) -> bool:
-        """The request came out so; `wait` is what the provider asked for in a refusal. Whether
-        the circuit opened by it."""
+        """End the request with this outcome; `wait` is what the provider asked for in a refusal.
+        Returns whether the circuit opened because of it."""
         if self._ended:
             return False
         self._ended = True
@@ -170,7 +171,7 @@ class Circuits:
         self._models: dict[str, Circuit] = {}
 
     def of(self, model: str) -> Circuit:
-        """Of one model. Names are the catalogue's, so there are few."""
+        """The circuit of one model. Names are the catalogue's, so there are few."""
         circuit = self._models.get(model)
         if circuit is None:
             circuit = self._models[model] = Circuit(self.bounds)

@@ -46,7 +46,7 @@ class LogGone(Exception):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An event at its place. `data` is its JSON, encoded once for all who read it; it is empty
+    """An event at its position `n`. `data` is its JSON, encoded once for all readers; it is empty
     for events that every reader writes for itself (`start` and the endings)."""
 
     n: int
@@ -62,9 +62,9 @@ class Tail(msgspec.Struct, frozen=True):
 
 
 Eager = Callable[[Sequence[Entry]], bool]
-"""What a reader does with entries in the writer's own turn, while it waits for more: a task need
-not wake up for them. False leaves them to the reader, which takes them when its turn comes, with
-all that came since. Endings always come in the reader's turn."""
+"""Takes entries in the task of the writer, while the reader waits for more: so the reader's task
+need not wake up. False leaves them to the reader, which wakes up and takes all that has come.
+Endings are always left to the reader."""
 
 
 class Logs(Protocol):
@@ -84,10 +84,10 @@ class Logs(Protocol):
         hold: str | None = None,
         eager: Eager | None = None,
     ) -> AsyncGenerator[Sequence[Entry], None]:
-        """All entries behind `after`, in batches of what has come since the last look, but for
-        those that `eager` took; an empty batch when `silence` seconds passed without an event.
-        For the generation `hold` the log ends as `cancelled` where that generation was released.
-        Raises `LogGone`."""
+        """All entries behind `after` that `eager` does not take, in batches of what has come since
+        the last one. A batch is empty when `silence` seconds passed without an event. For the
+        generation `hold`, the log ends as `cancelled` where that generation was released. Raises
+        `LogGone`."""
 
     async def tail(self, log: str, hold: str | None = None) -> Tail:
         """How far the log has come, for the generation `hold`. Raises `LogGone`."""
@@ -99,47 +99,48 @@ class Logs(Protocol):
     async def claim(
         self, name: str, generation: str, ttl: float, replaces: str | None = None
     ) -> str:
-        """Point `name` at a held generation for `ttl` seconds, unless it points at another already
-        (and not at `replaces`). Returns the generation it points at now: its log may have gone,
-        the promise of the name has not."""
+        """Point `name` at a held generation for `ttl` seconds, unless it points at another one
+        that is not `replaces`. Returns the generation that it points at now. The log of that one
+        may be gone; the name still stands for it."""
 
     async def claimed(self, name: str) -> str | None:
         """The generation that `name` points at, without claiming it."""
 
     async def hold(self, generation: Generation) -> None:
-        """Hold the generation's log, and remember the generation for a while after it. A
-        generation that is held already moves, with its claims; a log that loses its last hold
-        so is dropped. Raises `Conflict` for a log that is being stopped, `LogGone`, and
+        """Hold the generation's log, and remember the generation for a while after the log. A
+        generation that holds another log moves, with its claims; a log that loses its last hold
+        by that is dropped. Raises `Conflict` for a log that is being stopped, `LogGone`, and
         `Overloaded` when no further generation can be remembered."""
 
     async def find(self, generation: str) -> Generation | None:
         """The generation of this id, or None when it never was or has been forgotten."""
 
     def arrive(self, generation: Generation) -> None:
-        """Someone reads the generation here. Where logs are shared, it is not let go of for
-        `disconnect` while it is read in another process."""
+        """Someone reads the generation here. Where logs are shared, a generation is not released
+        for `disconnect` while another process reads it."""
 
     async def release(self, generation: Generation, why: Stopped) -> None:
-        """Let go of the log: without a hold left, it is stopped; else it goes on for others."""
+        """End the generation's hold. A log without a hold is stopped; otherwise it goes on for the
+        other generations."""
 
     async def forget(self, generation: Generation) -> None:
-        """Drop the generation, and its log when nobody else holds it."""
+        """Drop the generation, and its log when no other generation holds it."""
 
     async def stop(self, log: str, why: Stopped) -> None:
         """Ask the writer to end the log now."""
 
     @property
     def available(self) -> bool:
-        """Whether what is shared can be reached; what is local goes on without it."""
+        """Whether the shared store can be reached. Local logs go on without it."""
 
     async def start(self) -> None:
-        """Begin, on the loop that runs now."""
+        """Begin, on the event loop that runs now."""
 
     async def aclose(self) -> None:
-        """Let go of what is held outside of this process, and end."""
+        """Release what this process has outside of it, and end."""
 
     def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
-        """The writer of `log` is here; `stop` ends it."""
+        """The writer of `log` is in this process; `stop` makes it end the log."""
 
     def on_lost(self, report: Callable[[Generation], None]) -> None:
         """Call `report` when this process has ended a log whose writer is gone, with the

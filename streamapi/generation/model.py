@@ -39,9 +39,9 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """What one frame of a model's stream says. `usage` is cumulative, `finish` stands on the
-    last chunk; a stream without it was cut. `blocked`: the provider's safety system stopped the
-    prompt or the answer here."""
+    """One frame of a model's stream. `usage` is cumulative; `finish` is on the last chunk, and a
+    stream without it was cut. `blocked` says that the provider's safety system stopped the prompt
+    or the answer here."""
 
     text: str = ""
     thought: str = ""
@@ -62,8 +62,8 @@ class Model(Protocol):
         """The parameters of the prompt that this model does not take."""
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[Sequence[Chunk], None]:
-        """Ask, once. The chunks come in batches of what has arrived since the last look. Closing
-        the generator, or cancelling the task that waits for its next batch, closes the
+        """Send the prompt once. Each batch has the chunks that arrived since the one before. To
+        close the generator, or cancel the task that waits for its next batch, closes the
         connection within milliseconds.
 
         Raises `UpstreamUnavailable` for what may pass by itself (with the provider's
@@ -85,12 +85,12 @@ class Parser(Protocol):
 
 
 class WaitingParser(Parser, Protocol):
-    """A parser that must look things up, which takes time. It holds text back until it has."""
+    """A parser that must look something up, which takes time. Until then it holds text back."""
 
     @property
     def waits(self) -> bool:
-        """Whether it can give no more events before `look_up`."""
+        """Whether it cannot go on before `look_up`."""
 
     async def look_up(self, finished: bool) -> None:
-        """Look up what the next `feed` needs; or, once the model has finished, what `flush` and
-        `result` need. Cancelled, or not called at all, it leaves the parser able to `flush`."""
+        """Look up what the next `feed` needs; once the model has `finished`, what `flush` and
+        `result` need. A parser whose look-up was cancelled, or never called, can still `flush`."""

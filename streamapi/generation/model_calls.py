@@ -1,7 +1,8 @@
 """Asks the models of a chain until one of them has content.
 
-`chain` has the rules (who is next, and on what terms), `health` knows who is well, `attempt` is
-one request; this is what waits for them. Every failure leaves one line in the log that says why.
+`chain` has the rules (which model is next, on what terms), `health` knows which models answer,
+`attempt` is one request. This module waits for them. Each failed attempt leaves one line in the
+server's log that says why.
 """
 
 import asyncio
@@ -42,29 +43,29 @@ Write = Callable[[Sequence[Event]], Awaitable[None]]
 
 
 class ModelCalls:
-    """The way of one request to its first content. `began` is when the generation did; `write`
-    puts `wait` events into the log. `attempt` is the latest one, also when it failed;
+    """Brings one request to its first content. `began` is when the generation did; `write` appends
+    `wait` events to the log. `attempt` is the latest attempt, also when it failed;
     `attempts` counts the requests to models, `fallbacks` how often the next model was asked, and
     `queued` the seconds spent in queues."""
 
     __slots__ = (
-        "_ask", "_began", "_circuits", "_retry_policy", "_turns", "_write", "attempt", "attempts",
-        "fallbacks", "queued",
+        "_admission", "_began", "_circuits", "_request", "_retry_policy", "_write", "attempt",
+        "attempts", "fallbacks", "queued",
     )  # fmt: skip
 
     def __init__(
         self,
-        ask: GenerationRequest,
+        request: GenerationRequest,
         retry_policy: RetryPolicy,
         began: float,
-        turns: Admission,
+        admission: Admission,
         circuits: Circuits,
         write: Write,
     ) -> None:
-        self._ask = ask
+        self._request = request
         self._retry_policy = retry_policy
         self._began = began
-        self._turns = turns
+        self._admission = admission
         self._circuits = circuits
         self._write = write
         self.attempt: Attempt | None = None
@@ -73,11 +74,12 @@ class ModelCalls:
         self.fallbacks = 0
 
     async def open(self) -> Attempt:
-        """The attempt that came to its first content, of whichever model did."""
-        left = list(self._ask.models)
+        """Ask until an attempt has its first content, and return that attempt. Raises why none
+        has."""
+        left = list(self._request.models)
         failures: list[StreamapiError] = []
         end = self._began + self._retry_policy.first_content
-        # A model that wrote may have outlived the budget: in no time the next one could only fail.
+        # A model that wrote may have used up the budget: the next one would have no time at all.
         while left and (not failures or time.monotonic() < end):
             circuits = [self._circuits.of(model.name) for model in left]
             index = next_of(circuits, time.monotonic())
@@ -96,9 +98,9 @@ class ModelCalls:
         end: float,
         instead: bool,
     ) -> Attempt:
-        """Ask one model, on the terms that the `others` behind it leave of a budget that has its
-        `end`. `instead` of one that failed, which the readers are told. Its circuit learns of one
-        outcome, however it ends."""
+        """Ask one model, on the terms that the `others` behind it leave of a budget with this
+        `end`. With `instead`, it is asked in place of one that failed, and the log says so. The
+        circuit of the model gets one outcome, however the request ends."""
         now = time.monotonic()
         trial = circuit.begin(now)
         try:
@@ -123,10 +125,10 @@ class ModelCalls:
             return await self._try_again(error, model, terms)
 
     async def _try_again(self, first: StreamapiError, model: Model, terms: Terms) -> Attempt:
-        """Go on behind a failed attempt, which tenacity is told as its first: setting it up for
-        the many requests that need no second one would cost a thirtieth of each."""
+        """Retry after a `first` failure, which tenacity counts as the first attempt. Setting up
+        tenacity for the many requests that need no retry would cost a thirtieth of each."""
 
-        async def say(state: tenacity.RetryCallState) -> None:
+        async def write_wait(state: tenacity.RetryCallState) -> None:
             delay = round(state.upcoming_sleep, 3)
             await self._write([Wait("retry", state.attempt_number + 1, delay, model.name)])
 
@@ -138,7 +140,7 @@ class ModelCalls:
             retry=tenacity.retry_if_exception_type(RETRIED),
             wait=self._back_off,
             stop=enough,
-            before_sleep=say,
+            before_sleep=write_wait,
             reraise=True,
         )
         async for attempt in retrying:
@@ -157,10 +159,10 @@ class ModelCalls:
         return random.uniform(0, self._retry_policy.backoff * 2 ** (state.attempt_number - 1))
 
     async def _ask_once(self, model: Model, terms: Terms, number: int) -> Attempt:
-        ask, most = self._ask, self._retry_policy.output
-        attempt = self.attempt = Attempt(model, ask.prompt, ask.parser(), most, number)
+        request, most = self._request, self._retry_policy.output
+        attempt = self.attempt = Attempt(model, request.prompt, request.parser(), most, number)
         try:
-            await self._take_turn(attempt, terms.queue_until)
+            await self._acquire_slot(attempt, terms.queue_until)
             self.attempts += 1
             await self._come_to_content(attempt, terms.until)
         except BaseException as error:
@@ -194,17 +196,17 @@ class ModelCalls:
             writing = "The model wrote, but came to nothing that can be shown, in time."
             raise UpstreamTimeout(writing if alive else silent) from None
 
-    async def _take_turn(self, attempt: Attempt, until: float) -> None:
-        turns, who = self._turns.of(attempt.model), self._ask.who
-        if turns.free(who):
-            await attempt.take_turn(turns, who)
+    async def _acquire_slot(self, attempt: Attempt, until: float) -> None:
+        queue, account = self._admission.of(attempt.model), self._request.account
+        if queue.free(account):
+            await attempt.acquire_slot(queue, account)
             return
-        turns.check(who)
+        queue.check(account)
         began = time.monotonic()
         await self._write([Wait("queued", attempt.number, 0.0, attempt.model)])
         try:
             async with Deadline(until - began):
-                await attempt.take_turn(turns, who)
+                await attempt.acquire_slot(queue, account)
         except TimeoutError:
             raise Overloaded("The model was busy for as long as one may wait for it.") from None
         finally:
@@ -212,16 +214,17 @@ class ModelCalls:
 
 
 def report(model: str, number: int, error: StreamapiError) -> None:
-    """One line that says why an attempt failed. It names statuses and errors of the network, and
-    never what was sent or answered."""
+    """Log one line that says why an attempt failed. It names statuses and errors of the network,
+    and never what was sent or answered."""
     causes = []
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, StreamapiError):
             causes.append(cause.reason or cause.detail)
         else:
-            told = cause.strerror if isinstance(cause, OSError) else None
-            causes.append(f"{type(cause).__name__}: {told}" if told else type(cause).__name__)
+            name = type(cause).__name__
+            text = cause.strerror if isinstance(cause, OSError) else None
+            causes.append(f"{name}: {text}" if text else name)
         cause = cause.__cause__
     level = logging.INFO if isinstance(error, CallerError) else logging.WARNING
     why = "; ".join(dict.fromkeys(causes))

@@ -1,11 +1,11 @@
-"""The one writer of a log: it asks models until one answers, then passes on what comes.
+"""The one writer of a log: it asks models until one answers, then appends what the model writes.
 
-Until the first content event (what the task's parser emits, not the first byte) nothing of the
-model's is in the log, so a failure is retried and nobody is the wiser. From then on a failure is
-told. Whatever happens (a bug, a cancellation, a shutdown) the log gets exactly one ending.
+Until the first content event (what the task's parser emits, not the first byte) the log has
+nothing of the model's, so a failure can be retried unseen. From then on, a failure is the ending.
+Whatever happens (a bug, a cancellation, a shutdown), the log gets exactly one ending.
 
-The task of a producer waits in one place only: for the next chunk, or for the back-off before
-another attempt. Cancelling it there is what closes the upstream connection at once.
+The task of a producer always waits in one of two places: for the next chunk, or for the back-off
+before another attempt. To cancel it there closes the upstream connection at once.
 """
 
 import asyncio
@@ -42,7 +42,8 @@ from streamapi.generation.timers import Deadline
 logger = logging.getLogger(__name__)
 
 AFTER_FINISH = 1.0
-"""Seconds that a model may take to close its stream once it said that it had finished."""
+"""Seconds that a model may take to close its stream once it said that it had finished. Usage can
+come in that time; a connection that hangs afterwards must not delay the ending."""
 
 SILENT = "The model fell silent in the middle of its answer."
 OVERDUE = "The whole answer took longer than one may take."
@@ -54,7 +55,7 @@ class Producer:
     the ending is in the log."""
 
     __slots__ = (
-        "_ask",
+        "_admission",
         "_attempt",
         "_attempts",
         "_began",
@@ -70,32 +71,32 @@ class Producer:
         "_next",
         "_observers",
         "_queued",
+        "_request",
         "_retry_policy",
         "_stopped",
         "_task",
-        "_turns",
     )  # fmt: skip
 
     def __init__(
         self,
         logs: Logs,
         generation: Generation,
-        ask: GenerationRequest,
+        request: GenerationRequest,
         retry_policy: RetryPolicy,
-        turns: Admission,
+        admission: Admission,
         circuits: Circuits,
         charge: Charge = FREE,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._logs = logs
-        self._turns = turns
+        self._admission = admission
         self._circuits = circuits
         self._queued = 0.0
         self._attempts = 0
         self._fallbacks = 0
         self._generation = generation
         self._log = generation.log
-        self._ask: GenerationRequest | None = ask
+        self._request: GenerationRequest | None = request
         self._retry_policy = retry_policy
         self._charge = charge
         self._observers = observers
@@ -109,13 +110,13 @@ class Producer:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> "asyncio.Task[None]":
-        """Begin, in a task that outlives every request."""
+        """Begin, in a task that outlives the request of the caller."""
         self._task = asyncio.create_task(self._run(), name=f"produce {self._log}")
         self._logs.watch(self._log, self.stop)
         return self._task
 
     def stop(self, why: Stopped) -> None:
-        """End the log at once. Saying it twice, or too late, changes nothing."""
+        """End the log at once. A second call, or one after the ending, changes nothing."""
         if self._stopped is None:
             self._stopped = why
             # Not before the task's first step: a task cancelled unstarted would end nothing.
@@ -158,7 +159,8 @@ class Producer:
         )
 
     def _held_back(self) -> list[Event]:
-        """What the parser still holds, once content has come. No bug in it costs the ending."""
+        """What the parser still holds, once content has come. A parser that fails does not cost
+        the log its ending."""
         if self._first_content is None or self._attempt is None:
             return []
         try:
@@ -177,21 +179,21 @@ class Producer:
             raise
 
     async def _open(self) -> Attempt:
-        """The attempt that came to its first content. What was asked is not kept beyond that: a
-        long prompt would lie there for the whole answer."""
-        ask, self._ask = self._ask, None
-        assert ask is not None
-        asking = ModelCalls(
-            ask, self._retry_policy, self._began, self._turns, self._circuits, self._write
+        """The attempt that has its first content. The request is dropped here: a long prompt would
+        stay in memory for the whole answer."""
+        request, self._request = self._request, None
+        assert request is not None
+        calls = ModelCalls(
+            request, self._retry_policy, self._began, self._admission, self._circuits, self._write
         )
         try:
-            return await asking.open()
+            return await calls.open()
         finally:
-            self._attempt, self._queued = asking.attempt, asking.queued
-            self._attempts, self._fallbacks = asking.attempts, asking.fallbacks
+            self._attempt, self._queued = calls.attempt, calls.queued
+            self._attempts, self._fallbacks = calls.attempts, calls.fallbacks
 
     async def _finish(self, attempt: Attempt) -> Done:
-        """Everything behind the gate."""
+        """Everything after the first content."""
         async with aclosing(attempt):
             try:
                 await self._write(attempt.first)
@@ -221,10 +223,10 @@ class Producer:
 
         try:
             async with Deadline(until() - now()) as deadline:
-                await self._say(attempt, attempt.rest)
+                await self._write_chunks(attempt, attempt.rest)
                 deadline.move(until())
                 async for chunks in attempt.stream:
-                    await self._say(attempt, chunks)
+                    await self._write_chunks(attempt, chunks)
                     deadline.move(until())
         except TimeoutError:
             if attempt.finish is None:
@@ -233,8 +235,9 @@ class Producer:
             if attempt.finish is None:
                 raise
 
-    async def _say(self, attempt: Attempt, chunks: Sequence[Chunk]) -> None:
-        """Write what the chunks say in one append; of a batch that fails, what came before."""
+    async def _write_chunks(self, attempt: Attempt, chunks: Sequence[Chunk]) -> None:
+        """Write the events of the chunks in one append. When a chunk fails, write those before
+        it."""
         events: list[Event] = []
         try:
             for chunk in chunks:

@@ -1,11 +1,11 @@
 """The generations that the memory of a process remembers, and which of them it may forget.
 
-To forget a generation is to forget its claims too. A repeat of its `Idempotency-Key` would then be
-paid for twice, so a generation with a running promise is not forgotten: a new one is refused. The
-others give way, those whose log is gone first, the oldest first.
+A generation that is forgotten loses its claims. A repeat of its `Idempotency-Key` would then be
+paid for twice. So a generation with a running promise stays, and a new one is refused instead.
+Generations without a promise give way: first those whose log is gone, the oldest first.
 
-The promises of one owner may be as many as there is still room for: alone, half of the bound. So
-no owner takes the room of all others.
+One owner may have as many promises as there is still room for: alone, half of the bound. So no
+owner takes the room of all others.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from streamapi.generation.generation import Generation
 
 class Held(msgspec.Struct):
     """A generation, the names of the claims that point at it, whether its log has its ending, and
-    since when its log is gone."""
+    when its log went."""
 
     generation: Generation
     names: tuple[str, ...] = ()
@@ -51,11 +51,11 @@ class Remembered:
         self._logless: dict[str, None] = {}  # without a promise, and the log is gone
 
     def get(self, generation: str) -> Held | None:
-        """The generation of this id, where it is remembered."""
+        """The generation of this id, if it is remembered."""
         return self._held.get(generation)
 
     def make_room(self) -> None:
-        """Forget a generation where there are as many as can be. Raises `Overloaded`."""
+        """Forget a generation when there are as many as may be. Raises `Overloaded`."""
         self.sweep()
         while len(self._held) >= self._most:
             if not self._logless and not self._ended:
@@ -63,7 +63,7 @@ class Remembered:
             self.forget(next(iter(self._logless or self._ended)))
 
     def add(self, generation: Generation, ended: bool) -> None:
-        """Remember a generation for which there is room. Raises `Overloaded` when its owner has
+        """Remember a generation, for which there is room. Raises `Overloaded` when its owner has
         too many promises."""
         if self._promises and generation.promise > 0:
             self._promise(generation)
@@ -76,7 +76,7 @@ class Remembered:
         self._place(generation.id, held)
 
     def ended(self, generation: str) -> None:
-        """The log that it holds has its ending."""
+        """The log of the generation has its ending."""
         held = self._held.get(generation)
         if held is not None:
             held.ended = True
@@ -92,7 +92,7 @@ class Remembered:
             self._place(generation, held)
 
     def unclaimed(self, generation: str, name: str) -> None:
-        """Another generation has taken over the name; without a name there is no promise."""
+        """The name points at another generation now; without a name there is no promise."""
         held = self._held.get(generation)
         if held is not None:
             held.names = tuple(it for it in held.names if it != name)
@@ -101,7 +101,7 @@ class Remembered:
                 self._place(generation, held)
 
     def forget(self, generation: str) -> None:
-        """Remember it no longer."""
+        """Forget the generation."""
         held = self._held.pop(generation, None)
         if held is not None:
             self._release(generation, held)
@@ -110,7 +110,7 @@ class Remembered:
             self._forgotten(held)
 
     def sweep(self) -> None:
-        """Let promises end, and forget what has outlived its time."""
+        """End the promises and forget the generations whose time is over."""
         now = self._clock()
         while self._promised:
             generation, until = next(iter(self._promised.items()))
@@ -144,7 +144,7 @@ class Remembered:
                 del self._of_owner[owner]
 
     def _place(self, generation: str, held: Held) -> None:
-        """Put the generation where those stand that may be forgotten as soon as it."""
+        """List the generation among those that may be forgotten, in the order of its state."""
         self._ended.pop(generation, None)
         self._logless.pop(generation, None)
         if generation in self._promised:

@@ -1,8 +1,8 @@
-"""Replays take turns, so that they do not keep the event loop from those who wait for a token.
+"""Replays go on one at a time, so that live streams do not wait for all of them.
 
-A replay has all its events at hand. A hundred of them, each of which writes a hundred events
-whenever the loop comes to it, would add all that to the time of everybody else. So per turn of
-the loop one of them goes on.
+A replay has all its events at hand. A hundred replays, each of which writes a hundred events in
+every pass of the event loop, would delay each live token by all that work. So one replay goes on in
+each pass.
 """
 
 import asyncio
@@ -10,16 +10,16 @@ from collections import deque
 
 
 class ReplayPacer:
-    """Whose turn it is, of all replays of a process. Those who wait are readers, whose number is
-    bounded by their connections."""
+    """Lets the replays of a process go on in rotation. Only readers wait here, and the number of
+    connections bounds them."""
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._busy = False
 
     async def turn(self) -> None:
-        """Wait until no other replay goes on in this turn of the loop. Costs nothing while
-        there is no other."""
+        """Wait until no other replay goes on in this pass of the event loop. This costs nothing
+        while there is no other replay."""
         loop = asyncio.get_running_loop()
         if not self._busy:
             self._busy = True

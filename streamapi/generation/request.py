@@ -1,4 +1,4 @@
-"""Who asks, and for what: what a door hands to the heart."""
+"""A caller and a request, as every way in hands them to `Generations`."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ from streamapi.generation.model import Model, Parser, Prompt
 
 
 class Allowance(msgspec.Struct, frozen=True):
-    """How much a key may use; None is what the settings give to every key, 0 is no limit."""
+    """How much a key may use. None is what the settings give to every key; 0 is no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -20,10 +20,11 @@ class Allowance(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks, and what for at most. Owners never share; `key` is the id of the key that was
-    shown (None where none is asked for), `address` where the request came from. `scopes` and
-    `models` are what the key may do and ask; None is everything. With a `ticket` it may begin one
-    generation: the ticket is its claim."""
+    """The sender of a request, and what it may ask for.
+
+    Owners never share. `key` is the id of the key that was shown (None: no key is asked for),
+    `address` where the request came from. `scopes` are what the key may do, `models` what it may
+    ask; None is everything. With a `ticket` the caller may begin one generation."""
 
     owner: str = "anonymous"
     key: str | None = None
@@ -39,20 +40,21 @@ class Caller(msgspec.Struct, frozen=True):
             raise Forbidden(f"This key does not have the scope {scope}.")
 
     def may_ask(self, *names: str) -> bool:
-        """Whether the caller may ask the model that has these names."""
+        """Whether the caller may ask the model with these names."""
         return self.models is None or not self.models.isdisjoint(names)
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asks for: a prompt for the first of `models` that can answer it, and how
-    the answer is read (`parser` makes a fresh parser per attempt). `who` shares the models with
-    others (see `turns`); `digest` tells whether two requests under one idempotency key are the
-    same, and with `once` the key never begins another, however the first one ended; `cache_key`
-    stands for what an answer depends on."""
+    """What a caller asks for: a prompt for the first of `models` that can answer it.
+
+    `parser` makes a fresh parser for each attempt. `account` shares the calls to a model with
+    other accounts (see `admission`). `digest` tells whether two requests with the same idempotency
+    key are the same; with `once` the key never begins a second generation, however the first one
+    ended. `cache_key` stands for everything that an answer depends on."""
 
     task: str
     model: str
-    who: str = ""
+    account: str = ""
     models: Sequence[Model]
     prompt: Prompt
     parser: Callable[[], Parser]

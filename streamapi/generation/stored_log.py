@@ -1,8 +1,8 @@
-"""One log in memory: a list, who holds it, and who waits for more.
+"""One log in memory: its entries, the generations that hold it, and the readers that wait.
 
-A reader that has seen everything waits in a list; the next append wakes it, or hands it what came
-there and then, where it is eager. So an append costs a list append and one call or wake-up per
-waiting reader, and a reader that was slow finds all that has come since in one batch.
+A reader that has seen everything waits in a list. The next append wakes it, or hands it the new
+entries at once when it is eager. So an append costs a list append and one call or wake-up for each
+waiting reader, and a slow reader finds all that has come since in one batch.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 SHARED = (*CONTENT, Wait)
 
 SAMPLE = 200
-"""Events that are looked at to weigh a log; a long one would keep the loop for milliseconds."""
+"""Events that are looked at to weigh a log: all events of a long log would take milliseconds."""
 
 FRAME, ENDING = 60, 500
 """Bytes on the wire of an event beside its JSON, and of an ending beside its result."""
@@ -48,7 +48,7 @@ def entries_of(position: int, events: Sequence[Event]) -> list[Entry]:
 def cost_of(entries: Sequence[Entry], ended: bool) -> int:
     """How many bytes of memory the entries take; the last may be an ending.
 
-    Python keeps a text that is not ASCII twice once it was encoded: as one to four bytes a
+    Python keeps a text that is not ASCII twice once it was encoded: as one to four bytes for each
     character, and as UTF-8. An ending has no JSON here, but may hold the whole answer."""
     size = sum([ENTRY_COST + len(it.data) * (2 if it.data.isascii() else 3) for it in entries])
     if ended:
@@ -64,12 +64,13 @@ def hold_cost(generation: Generation) -> int:
 
 
 class StoredLog:
-    """One log: its entries, who holds it, and who waits for more. What is `broken` cannot be
-    read on here, though it may go on elsewhere.
+    """One log. A `broken` one cannot be read on here, though it may go on elsewhere.
 
-    `size` is what its events cost, `held_size` what all generations on it cost, `generations` what
-    each of them does. `owner` is the one of its holds, which never differ (empty: it was never
-    held here), and `promised` says that an idempotency key stands for one of them."""
+    `size` is the memory of its events, `held_size` that of all generations on it; `generations`
+    has that of each. `owner` is the owner of its holds, who never differ (empty: it was never held
+    here). `promised` says that an idempotency key stands for one of them. `released` has the
+    endings of generations that let go early, `lost` the one at `LOST_AT` of a log whose writer is
+    gone."""
 
     __slots__ = (
         "broken", "ended", "entries", "generations", "held_size", "holds", "lost", "owner",
@@ -79,10 +80,10 @@ class StoredLog:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.ended = False
-        self.lost: Entry | None = None  # the ending at `LOST_AT`, when the writer is gone
+        self.lost: Entry | None = None
         self.size = 0
         self.holds: set[str] = set()
-        self.released: dict[str | None, Entry] = {}  # the ending of those who let go early
+        self.released: dict[str | None, Entry] = {}
         self.generations: dict[str, int] = {}
         self.held_size = 0
         self.owner = ""
@@ -107,7 +108,7 @@ class StoredLog:
         return LOG_COST + self.size + self.held_size
 
     def hold(self, generation: Generation, cost: int) -> int:
-        """Another generation holds it; returns how much more it costs now."""
+        """Let a generation hold the log. Returns how many more bytes it takes now."""
         more = cost - self.generations.get(generation.id, 0)
         self.held_size += more
         self.holds.add(generation.id)
@@ -117,7 +118,7 @@ class StoredLog:
         return more
 
     def forget(self, generation: str) -> int:
-        """A generation on it is remembered no longer; returns how much less it costs now."""
+        """Forget a generation on the log. Returns how many fewer bytes it takes now."""
         less = self.generations.pop(generation, 0)
         self.held_size -= less
         return less
@@ -144,7 +145,7 @@ class StoredLog:
         return data * step + events * FRAME + (ENDING + result if self.ended else 0)
 
     def leave(self, generation: str, why: Stopped) -> None:
-        """The log goes on for others; this generation ends where the log stands now."""
+        """End the generation where the log stands now. The log goes on for other generations."""
         self.holds.discard(generation)
         if why != "shutdown":
             ending = Entry(len(self.entries) + 1, let_go(why), b"")
@@ -152,13 +153,14 @@ class StoredLog:
             self.wake()
 
     def wake(self) -> None:
-        """Something has happened: let all who wait look."""
+        """Wake all waiting readers, because something has happened."""
         waiting, self.waiting = self.waiting, []
         for reader in waiting:
             reader.wake()
 
     def hand(self, entries: Sequence[Entry]) -> None:
-        """Entries have come, and no ending: who waits takes them now, or wakes up for them."""
+        """Hand new entries (no ending) to the waiting readers. An eager one takes them now; the
+        others wake up for them."""
         waiting, self.waiting = self.waiting, []
         self.waiting += [reader for reader in waiting if reader.takes(entries)]
 
@@ -167,7 +169,7 @@ class Reader:
     """One reader of a log: `n` is the last event that it has. With `silence`, it also wakes up
     when nothing has come for so many seconds."""
 
-    __slots__ = ("_eager", "_future", "_now", "_rang", "_silence", "_since", "_watch", "n")
+    __slots__ = ("_eager", "_future", "_now", "_silence", "_silent", "_since", "_timer", "n")
 
     def __init__(self, after: int, silence: float | None, eager: Eager | None) -> None:
         loop = asyncio.get_running_loop()
@@ -176,25 +178,25 @@ class Reader:
         self._now = loop.time
         self._since = loop.time()
         self._future: asyncio.Future[None] = loop.create_future()
-        self._rang = False
+        self._silent = False
         self._silence = silence or 0.0
-        self._watch = None if silence is None else LazyTimer(self._since + silence, self._look)
+        self._timer = None if silence is None else LazyTimer(self._since + silence, self._look)
 
-    async def news(self, kept: StoredLog) -> bool:
-        """Wait for what comes behind `n`. True when a silence has passed instead."""
+    async def news(self, stored: StoredLog) -> bool:
+        """Wait for entries behind `n`. True when a silence has passed instead."""
         self._future = asyncio.get_running_loop().create_future()
         self._since = self._now()
-        kept.waiting.append(self)
+        stored.waiting.append(self)
         try:
             await self._future
         finally:
-            if self in kept.waiting:  # or a log that hangs would collect those who left
-                kept.waiting.remove(self)
-        rang, self._rang = self._rang, False
+            if self in stored.waiting:  # a log that hangs must not collect readers that left
+                stored.waiting.remove(self)
+        rang, self._silent = self._silent, False
         return rang
 
     def takes(self, entries: Sequence[Entry]) -> bool:
-        """Whether it took the entries, and waits on; else it has been woken up for them."""
+        """Let an eager reader take the entries. False when it wakes up for them instead."""
         eager, follows = self._eager, entries[0].n == self.n + 1
         try:
             if eager is not None and follows and not self._future.done() and eager(entries):
@@ -208,19 +210,19 @@ class Reader:
         return False
 
     def wake(self) -> None:
-        """Let it look, unless it is about to."""
+        """Wake it up, unless it is awake."""
         if not self._future.done():
             self._future.set_result(None)
 
     def stop(self) -> None:
-        """It reads no more."""
-        if self._watch is not None:
-            self._watch.stop()
+        """End its timer: it reads no more."""
+        if self._timer is not None:
+            self._timer.stop()
 
     def _look(self, now: float) -> float:
         if now < self._since + self._silence:
             return self._since + self._silence
         if not self._future.done():
-            self._rang = True
+            self._silent = True
             self._future.set_result(None)
         return now + self._silence

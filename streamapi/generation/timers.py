@@ -1,8 +1,8 @@
-"""One timer that looks now and then, in place of one that is made and cancelled at every event.
+"""Time-outs that move with every event, without a new timer for each move.
 
-A time-out that moves on with every token would cost more than the token, if each move made a
-timer. So what moves is an attribute, and a `LazyTimer` looks from time to time whether its moment
-has come. Deadlines of a model, silences of a reader and stalled sends all stand on it.
+A time-out that moves with every token would cost more than the token if each move made a timer.
+So a move sets an attribute, and a `LazyTimer` checks from time to time whether the moment has
+come. The deadlines of a model, the silences of a reader and stalled sends all use it.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from types import TracebackType
 
 
 class LazyTimer:
-    """Calls `look(now)` at `when`, by the loop's clock; `look` returns when to look again, or
-    None to look no more."""
+    """Calls `look(now)` at `when`, by the loop's clock. `look` returns when to call it again, or
+    None."""
 
     __slots__ = ("_look", "_loop", "_timer")
 
@@ -22,12 +22,12 @@ class LazyTimer:
         self._timer = self._loop.call_at(when, self._fire)
 
     def sooner(self, when: float) -> None:
-        """Look at `when` instead; needed only for a moment before the one that is set."""
+        """Call `look` at `when` instead. Only a moment before the one that is set needs this."""
         self._timer.cancel()
         self._timer = self._loop.call_at(when, self._fire)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Call `look` no more."""
         self._timer.cancel()
 
     def _fire(self) -> None:
@@ -37,26 +37,26 @@ class LazyTimer:
 
 
 class Deadline:
-    """`async with Deadline(seconds) as deadline:` raises TimeoutError in the body when the time
-    has come, by cancelling the task where it waits: that is what closes an upstream socket.
-    Like `asyncio.timeout`, but moving it costs an attribute."""
+    """`async with Deadline(seconds) as deadline:` raises TimeoutError in the body when the time has
+    come. It cancels the task where it waits, which closes an upstream socket. It is like
+    `asyncio.timeout`, but a move costs only an attribute."""
 
-    __slots__ = ("_expired", "_task", "_watch", "_when")
+    __slots__ = ("_expired", "_task", "_timer", "_when")
 
     def __init__(self, seconds: float) -> None:
         self._when = asyncio.get_running_loop().time() + seconds
         self._task = asyncio.current_task()
         self._expired = False
-        self._watch: LazyTimer | None = None
+        self._timer: LazyTimer | None = None
 
     def move(self, when: float) -> None:
-        """Let the deadline be at `when`, by the loop's clock."""
-        if self._watch is not None and when < self._when:
-            self._watch.sooner(when)
+        """Move the deadline to `when`, by the loop's clock."""
+        if self._timer is not None and when < self._when:
+            self._timer.sooner(when)
         self._when = when
 
     async def __aenter__(self) -> "Deadline":
-        self._watch = LazyTimer(self._when, self._look)
+        self._timer = LazyTimer(self._when, self._look)
         return self
 
     async def __aexit__(
@@ -65,8 +65,8 @@ class Deadline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._watch is not None:
-            self._watch.stop()
+        if self._timer is not None:
+            self._timer.stop()
         if not self._expired or self._task is None:
             return
         cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
@@ -84,30 +84,30 @@ class Deadline:
 
 
 class SendTimer:
-    """Cancels the task that made it when a send has been under way for `seconds`: a server's
-    send waits for ever for a peer that stops reading."""
+    """Cancels the task that made it when a send has been under way for `seconds`. Without it, the
+    send of a server waits for ever for a peer that stops reading."""
 
-    __slots__ = ("_now", "_seconds", "_since", "_task", "_watch")
+    __slots__ = ("_now", "_seconds", "_since", "_task", "_timer")
 
     def __init__(self, seconds: float) -> None:
         self._now = asyncio.get_running_loop().time
         self._seconds = seconds
         self._task = asyncio.current_task()
         self._since: float | None = None
-        self._watch = LazyTimer(self._now() + seconds, self._look)
+        self._timer = LazyTimer(self._now() + seconds, self._look)
 
     def sending(self) -> None:
-        """A write begins: the clock runs."""
+        """A send begins."""
         if self._since is None:
             self._since = self._now()
 
     def sent(self) -> None:
-        """It was taken: the clock stops."""
+        """The peer has taken what was sent."""
         self._since = None
 
     def stop(self) -> None:
-        """The reader has left."""
-        self._watch.stop()
+        """End the timer: nothing more is sent."""
+        self._timer.stop()
 
     def _look(self, now: float) -> float | None:
         since = now if self._since is None else self._since

@@ -12,17 +12,17 @@ from streamapi.access.revocation_watcher import RevocationWatcher
 from streamapi.errors import StoreUnavailable, Unauthenticated
 from streamapi.generation.event import Failed
 from streamapi.generation.generations import Generations
-from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.request import Caller
 from streamapi.records import keys as rows
 from tests.access.conftest import Records
-from tests.generation.scripted import QUICK
+from tests.generation import scripted
+from tests.generation.defaults import memory_logs
 from tests.generation.test_generations import all_of, ask, hanging
 
 
 @pytest.fixture
 async def generations() -> AsyncIterator[Generations]:
-    generations = Generations(MemoryLogs(), QUICK, 0.1)
+    generations = scripted.generations(memory_logs())
     yield generations
     await generations.close(0.0)
 

@@ -5,21 +5,27 @@ import gc
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from streamapi.generation.admission import Admission
 from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.event import ENDINGS, Done, Event, Start, Usage
 from streamapi.generation.generation import Generation
+from streamapi.generation.generations import Generations
 from streamapi.generation.health import Circuits
 from streamapi.generation.log import Logs
-from streamapi.generation.memory_log import LogBounds, MemoryLogs
+from streamapi.generation.log_bounds import LogBounds
+from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.model import Chunk, Model, Parser, Prompt
 from streamapi.generation.producer import Producer
 from streamapi.generation.request import GenerationRequest
 from streamapi.tasks.text import TextParser
+from tests.generation import defaults
 
 PROMPT = Prompt(())
-QUICK = RetryPolicy(attempts=3, backoff=0.002, attempt=0.3, first_content=2.0, idle=0.3, total=5.0)
+QUICK = defaults.retry_policy(
+    attempts=3, backoff=0.002, attempt=0.3, first_content=2.0, idle=0.3, total=5.0
+)
 END = Chunk(finish="stop", usage=Usage(3, 7, 1), model="scripted-001")
 LOG = "log_produced"
 GENERATION = Generation(
@@ -39,6 +45,15 @@ class Pause:
 
 Step = Chunk | tuple[Chunk, ...] | BaseException | Pause
 Script = Sequence[Step]
+
+
+def generations(
+    logs: Logs, retry_policy: RetryPolicy = QUICK, grace: float = 0.1, **more: Any
+) -> Generations:
+    """The generations of a process, which try again quickly."""
+    ttls = {"key_ttl": 3600.0, "cache_ttl": 3600.0}
+    more = {**ttls, "admission": defaults.admission(), **more}
+    return Generations(logs, retry_policy, grace=grace, **more)
 
 
 def say(*texts: str) -> list[Step]:
@@ -80,7 +95,7 @@ class Scripted:
         return len(self.asked)
 
 
-class Produced:
+class ScriptedProducer:
     """A producer on a log of its own."""
 
     def __init__(
@@ -90,12 +105,12 @@ class Produced:
         parser: Callable[[], Parser] = TextParser,
         prompt: Prompt = PROMPT,
         bounds: LogBounds | None = None,
-        turns: Admission | None = None,
+        admission: Admission | None = None,
         circuits: Circuits | None = None,
     ) -> None:
-        self.turns = turns or Admission()
+        self.admission = admission or defaults.admission()
         self.circuits = circuits or Circuits()
-        self.logs: Logs = MemoryLogs(bounds)
+        self.logs: Logs = MemoryLogs(bounds or defaults.log_bounds())
         self._ask = GenerationRequest(
             task="text", model="m", models=models, prompt=prompt, parser=parser
         )
@@ -103,10 +118,10 @@ class Produced:
         self.producer: Producer
         self.task: asyncio.Task[None]
 
-    async def begin(self) -> "Produced":
+    async def begin(self) -> "ScriptedProducer":
         await self.logs.append(LOG, 1, [Start("text", 0.0)])
         self.producer = Producer(
-            self.logs, GENERATION, self._ask, self._retry_policy, self.turns, self.circuits
+            self.logs, GENERATION, self._ask, self._retry_policy, self.admission, self.circuits
         )
         self.task = self.producer.start()
         return self
@@ -143,7 +158,7 @@ class Produced:
 
 async def produce(*models: Model, **more: object) -> list[Event]:
     """What models, asked in turn, come to."""
-    return await (await Produced(*models, **more).begin()).events()  # type: ignore[arg-type]
+    return await (await ScriptedProducer(*models, **more).begin()).events()  # type: ignore[arg-type]
 
 
 async def eventually_closed(model: Scripted) -> None:

@@ -13,8 +13,9 @@ from streamapi.errors import (
     UpstreamUnavailable,
     every_error,
 )
-from streamapi.generation.chain import PASSED_ON, RETRIED, RetryPolicy, failure_of, next_of, terms
+from streamapi.generation.chain import PASSED_ON, RETRIED, failure_of, next_of, terms
 from streamapi.generation.health import Circuit, CircuitBounds
+from tests.generation.defaults import retry_policy
 
 BOUNDS = CircuitBounds(in_a_row=1)
 
@@ -54,19 +55,19 @@ def test_whose_probe_is_out_does_not_stand_ready() -> None:
 
 def test_the_last_model_has_all_that_is_left() -> None:
     """All attempts, the whole budget, a queue as long as that but for one attempt."""
-    given_ = terms(RetryPolicy(attempts=3), 0.0, 45.0, [])
+    given_ = terms(retry_policy(attempts=3), 0.0, 45.0, [])
     assert (given_.attempts, given_.until, given_.queue_until) == (3, 45.0, 25.0)
 
 
 def test_while_another_stands_ready_a_model_has_little() -> None:
     """One attempt, its share of the budget, and no long wait in its queue."""
-    given_ = terms(RetryPolicy(), 0.0, 45.0, [circuit(None), circuit(None)])
+    given_ = terms(retry_policy(), 0.0, 45.0, [circuit(None), circuit(None)])
     assert (given_.attempts, given_.until, given_.queue_until) == (1, 15.0, 1.0)
 
 
 def test_a_model_that_is_out_of_order_does_not_stand_ready() -> None:
     """Behind it there is nobody to hurry for; but its share of the budget is left to it."""
-    given_ = terms(RetryPolicy(attempts=3), 0.0, 40.0, [circuit(60.0)])
+    given_ = terms(retry_policy(attempts=3), 0.0, 40.0, [circuit(60.0)])
     assert (given_.attempts, given_.until, given_.queue_until) == (3, 20.0, 10.0)
 
 
@@ -79,7 +80,7 @@ def test_who_leaves_the_queue_has_time_for_an_answer(
 ) -> None:
     """An attempt, or half of the share: the queue must not use up what it waits for."""
     ready = [circuit(None if it else now + 60.0) for it in others]
-    given_ = terms(RetryPolicy(attempt=attempt), now, now + left, ready)
+    given_ = terms(retry_policy(attempt=attempt), now, now + left, ready)
     least = min(attempt, left / (1 + len(others)) / 2)
     assert now < given_.queue_until <= given_.until - least + 1e-6
 
@@ -90,7 +91,7 @@ def test_shares_come_to_the_budget(budget: float, models: int, used: float) -> N
     has a share."""
     now = 0.0
     for left in range(models, 0, -1):
-        until = terms(RetryPolicy(), now, budget, [circuit(None)] * (left - 1)).until
+        until = terms(retry_policy(), now, budget, [circuit(None)] * (left - 1)).until
         assert now < until <= budget * 1.0001
         now += (until - now) * used * 0.99
 

@@ -12,13 +12,13 @@ from streamapi.errors import RateLimited, StoreUnavailable, UpstreamUnavailable
 from streamapi.generation.ended import Ended
 from streamapi.generation.event import Done, Event, Failed, Usage
 from streamapi.generation.generation import Generation
-from streamapi.generation.generations import Generations
 from streamapi.generation.log import Conflict, Logs
 from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis.logs import RedisLogs
 from streamapi.generation.request import Caller
 from tests.conftest import RedisServer, until
-from tests.generation.scripted import END, QUICK, Pause, Scripted, say
+from tests.generation.defaults import log_bounds, memory_logs
+from tests.generation.scripted import END, QUICK, Pause, Scripted, generations, say
 from tests.generation.test_generations import all_of, ask, hanging, quick
 from tests.generation.test_redis_races import kill, process, resume
 
@@ -48,9 +48,8 @@ class Observed:
     def __init__(self, logs: Logs) -> None:
         self.logs = logs
         self.records: list[Ended] = []
-        self.generations = Generations(
-            logs, LASTING, 0.1, observers=[self.fail, self.records.append]
-        )
+        observers = [self.fail, self.records.append]
+        self.generations = generations(logs, LASTING, observers=observers)
 
     def fail(self, ended: Ended) -> None:
         raise RuntimeError("a bug in an observer")
@@ -64,7 +63,7 @@ class Observed:
 async def here(request: pytest.FixtureRequest) -> AsyncIterator[Observed]:
     """One process, on each backend."""
     if request.param == "memory":
-        yield Observed(MemoryLogs())
+        yield Observed(memory_logs())
         return
     async with process(request.getfixturevalue("redis_server")) as logs:
         yield Observed(logs)
@@ -156,7 +155,7 @@ class Taken(MemoryLogs):
 
 async def test_an_ending_lost_to_another_is_not_recorded() -> None:
     """The other one is. What the model used is settled all the same."""
-    here, charge = Observed(Taken()), Charged()
+    here, charge = Observed(Taken(log_bounds())), Charged()
     await here.generations.start(ME, ask(quick()), charge)
     await until(lambda: here.generations.running == 0, "the producer is through")
     assert not here.records

@@ -15,23 +15,25 @@ from streamapi.errors import (
     ShuttingDown,
     UpstreamUnavailable,
 )
-from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.event import Cancelled, Done, Event, Failed
 from streamapi.generation.generation import Generation
 from streamapi.generation.generations import Generations
-from streamapi.generation.memory_log import LogBounds, MemoryLogs
+from streamapi.generation.log_bounds import LogBounds
+from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.model import Prompt
 from streamapi.generation.request import Caller, GenerationRequest
 from streamapi.tasks.text import TextParser
 from tests.conftest import until
-from tests.generation.scripted import END, QUICK, Pause, Scripted, say
+from tests.generation import scripted
+from tests.generation.defaults import log_bounds, retry_policy
+from tests.generation.scripted import END, Pause, Scripted, say
 
 ME, YOU = Caller("me"), Caller("you")
 GRACE = 0.15
 
 
 def generations(bounds: LogBounds | None = None, grace: float = GRACE) -> Generations:
-    return Generations(MemoryLogs(bounds), QUICK, grace)
+    return scripted.generations(MemoryLogs(bounds or log_bounds()), grace=grace)
 
 
 def ask(*models: Scripted, **more: Any) -> GenerationRequest:
@@ -114,7 +116,7 @@ async def test_a_log_outlives_the_request_that_began_it() -> None:
 async def test_an_expired_generation_says_so() -> None:
     """A log that was forgotten after its time is `GenerationExpired`, from every verb."""
     now = [0.0]
-    held = Generations(MemoryLogs(LogBounds(ttl=10), lambda: now[0]), QUICK, GRACE)
+    held = scripted.generations(MemoryLogs(log_bounds(ttl=10), lambda: now[0]))
     generation = await held.start(ME, ask(quick()))
     await ended(held, generation)
     now[0] = 11.0
@@ -311,7 +313,7 @@ async def test_another_request_under_a_key_is_refused() -> None:
 
 async def test_a_refused_request_leaves_no_log() -> None:
     """Refusals do not fill the logs: a client that repeats one cannot overload the server."""
-    held = generations(LogBounds(max_logs=5))
+    held = generations(log_bounds(max_logs=5))
     generation = await held.start(ME, keyed(quick()))
     await ended(held, generation)
     for _ in range(20):
@@ -328,8 +330,9 @@ async def test_a_log_that_cannot_be_held_is_not_written() -> None:
         async def hold(self, generation: Generation) -> None:
             raise Overloaded("There is no room.")
 
-    patient = RetryPolicy(attempt=60.0, idle=60.0)
-    held, model = Generations(Unheld(), patient, GRACE), Scripted([*say("a"), Pause()])
+    patient = retry_policy(attempt=60.0, idle=60.0)
+    held = scripted.generations(Unheld(log_bounds()), patient)
+    model = Scripted([*say("a"), Pause()])
     with pytest.raises(Overloaded):
         await held.start(ME, ask(model, cache="off"))
     await until(lambda: not held.running, "nothing is written")
@@ -386,7 +389,7 @@ async def test_a_forgotten_generation_frees_its_key() -> None:
 
 async def test_as_many_as_fit_run_and_the_next_is_overload() -> None:
     """A start that is refused begins nothing; one that ends makes room."""
-    held = generations(LogBounds(max_logs=2))
+    held = generations(log_bounds(max_logs=2))
     models = [hanging() for _ in range(3)]
     first = await held.start(ME, ask(models[0]))
     await held.start(ME, ask(models[1]))
@@ -399,7 +402,7 @@ async def test_as_many_as_fit_run_and_the_next_is_overload() -> None:
 
 async def test_who_asks_again_needs_no_room() -> None:
     """A full server answers a repeat, and lets who asks the same join: neither opens a log."""
-    held, model = generations(LogBounds(max_logs=2)), hanging()
+    held, model = generations(log_bounds(max_logs=2)), hanging()
     first = await held.start(ME, keyed(model))
     leader = await held.start(ME, ask(model, cache="use", cache_key="c"))
     assert await held.start(ME, keyed(model)) == first
@@ -455,8 +458,7 @@ async def test_generations_that_are_over_leave_nothing_behind() -> None:
         await glance(held, generation)
         await held.forget(generation)
     await until(lambda: held.running == 0, "nothing is being written")
-    assert held._readers == {}
-    await until(lambda: not held._letting_go, "nothing is being let go of")
+    await until(lambda: held.idle, "nobody reads, and nothing is being released")
     logs: Any = held._logs
     assert logs._logs == {}
     assert logs._size == 0

@@ -11,21 +11,19 @@ import pytest
 from streamapi.access.answer_charge import AnswerCharge
 from streamapi.access.limits import MemoryLimits
 from streamapi.access.redis_limits import RedisLimits
-from streamapi.generation.admission import Admission, AdmissionBounds
-from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.ended import Ended
 from streamapi.generation.event import Event
-from streamapi.generation.generations import Generations
 from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis.logs import RedisLogs
 from streamapi.generation.request import Caller, GenerationRequest
 from streamapi.settings import Settings
 from tests.api.wire import unique
 from tests.conftest import RedisServer, until
-from tests.generation.scripted import END, Pause, Scripted, say
+from tests.generation.defaults import admission, log_bounds, memory_logs, retry_policy
+from tests.generation.scripted import END, Pause, Scripted, generations, say
 from tests.generation.test_generations import ask
 
-LONG = RetryPolicy(attempt=60.0, first_content=60.0, idle=60.0, total=60.0)
+LONG = retry_policy(attempt=60.0, first_content=60.0, idle=60.0, total=60.0)
 SILENCE = 0.2
 """Seconds after the last event in which every wait that is still to come begins."""
 
@@ -63,39 +61,39 @@ def cut(work: Awaitable[Any], at: int, waits: list[int]) -> Generator[Any, Any, 
             take = lambda error=error: steps.throw(error)  # type: ignore[misc]  # noqa: E731
 
 
-class House:
-    """Generations with all that one of them takes: a slot, tokens, a turn."""
+class Process:
+    """Generations, and what each of them takes: a stream, tokens, a slot of the model."""
 
     def __init__(self, logs: MemoryLogs | RedisLogs, limits: MemoryLimits | RedisLimits) -> None:
         self._limits = limits
-        self._turns = Admission(AdmissionBounds(calls=2, queue=10, queue_per_key=5))
+        self._admission = admission(calls=2, queue=10, queue_per_account=5)
         self._endings: list[Ended] = []
         self._logs = logs
-        self._held = Generations(
-            logs, LONG, grace=0.0, turns=self._turns, observers=[self._endings.append]
+        self._generations = generations(
+            logs, LONG, 0.0, admission=self._admission, observers=[self._endings.append]
         )
 
     async def ask(self, ask: GenerationRequest, seen: list[Event]) -> None:
         """Ask, and read to the end; what has come is seen."""
         caller = Caller("me", key="key_mine")
-        fare = AnswerCharge(self._limits, SETTINGS, caller, ask)
-        generation = await self._held.start(caller, ask, fare)
-        async for batch in self._held.read(generation):
+        charge = AnswerCharge(self._limits, SETTINGS, caller, ask)
+        generation = await self._generations.start(caller, ask, charge)
+        async for batch in self._generations.read(generation):
             seen.extend(entry.event for entry in batch)
 
     @property
     def empty(self) -> bool:
-        held = self._held
         local = getattr(self._logs, "_local", self._logs)
         slots = getattr(self._limits, "_held", None) or getattr(self._limits, "_slots", None)
         return (
-            not (held.running or held._readers or held._graces or held._letting_go or slots)
-            and self._turns.of("scripted").idle
-            and all(kept.ended for kept in local._logs.values())
+            self._generations.idle
+            and not slots
+            and self._admission.of("scripted").idle
+            and all(stored.ended for stored in local._logs.values())
         )
 
 
-async def leave(house: House, way: dict[str, Any], at: int) -> bool:
+async def leave(process: Process, way: dict[str, Any], at: int) -> bool:
     """Ask a model that does not end by itself, and leave at that wait, or when nothing more is to
     come; whether it was at that wait."""
     tag, model = unique(), Scripted([*say("a", "b"), Pause(), END])
@@ -104,7 +102,7 @@ async def leave(house: House, way: dict[str, Any], at: int) -> bool:
     waits: list[int] = []
 
     async def run() -> None:
-        await cut(house.ask(asked, seen), at, waits)
+        await cut(process.ask(asked, seen), at, waits)
 
     task = asyncio.create_task(run())
     await until(lambda: task.done() or len(seen) == EVENTS, "all that is to come has come")
@@ -113,30 +111,31 @@ async def leave(house: House, way: dict[str, Any], at: int) -> bool:
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
-    await until(lambda: house.empty and not model.open, f"nothing is left (wait {at})")
+    await until(lambda: process.empty and not model.open, f"nothing is left (wait {at})")
     return there
 
 
-async def every_moment(house: House, way: dict[str, Any]) -> int:
+async def every_moment(process: Process, way: dict[str, Any]) -> int:
     """Leave at each wait in turn, until none is left to leave at; how many there were."""
     at = 1
-    while await leave(house, way, at):
+    while await leave(process, way, at):
         at += 1
     return at - 1
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_leaving_leaves_nothing(way: str) -> None:
-    """No reader, log, slot or turn, and no call to the model."""
-    assert await every_moment(House(MemoryLogs(), MemoryLimits()), WAYS[way]) >= 2
+    """No reader, log, stream or slot, and no call to the model."""
+    assert await every_moment(Process(memory_logs(), MemoryLimits()), WAYS[way]) >= 2
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_nor_with_a_redis(redis_server: RedisServer, way: str) -> None:
+async def test_leaving_leaves_nothing_in_redis(redis_server: RedisServer, way: str) -> None:
     """Where there is more to wait for."""
-    logs, limits = RedisLogs(redis_server.url, tick=0.01), RedisLimits(redis_server.url)
+    logs = RedisLogs(redis_server.url, log_bounds(), prefix="leaving:", tick=0.01)
+    limits = RedisLimits(redis_server.url)
     await logs.start()
     await limits.start()
-    assert await every_moment(House(logs, limits), WAYS[way]) >= 3
+    assert await every_moment(Process(logs, limits), WAYS[way]) >= 3
     await logs.aclose()
     await limits.aclose()

@@ -33,9 +33,11 @@ from streamapi.generation.event import (
 )
 from streamapi.generation.generation import Generation
 from streamapi.generation.log import LOST_AT, Conflict, Entry, LogGone, Logs, Stopped, Tail
-from streamapi.generation.memory_log import LogBounds, MemoryLogs
+from streamapi.generation.log_bounds import LogBounds
+from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis.logs import RedisLogs
 from tests.conftest import RedisServer, until
+from tests.generation.defaults import log_bounds
 
 Backend = Callable[[LogBounds], AbstractAsyncContextManager[Logs]]
 
@@ -88,7 +90,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture
 async def logs(backend: Backend) -> AsyncIterator[Logs]:
-    async with backend(LogBounds()) as logs:
+    async with backend(log_bounds()) as logs:
         yield logs
 
 
@@ -858,7 +860,7 @@ async def fill(logs: Logs, log: str, event: Event) -> int:
 
 async def test_a_log_expires_after_its_ending(backend: Backend) -> None:
     """A finished log lives for its time; its generation is remembered longer (410), then gone."""
-    async with backend(LogBounds(ttl=0.02, expired_ttl=0.1)) as logs:
+    async with backend(log_bounds(ttl=0.02, expired_ttl=0.1)) as logs:
         log = await begun(logs)
         generation = hold_on(log)
         await logs.hold(generation)
@@ -872,7 +874,7 @@ async def test_a_log_expires_after_its_ending(backend: Backend) -> None:
 
 async def test_a_running_log_does_not_expire(backend: Backend) -> None:
     """The time of a log begins with its ending, not with its start."""
-    async with backend(LogBounds(ttl=0.02)) as logs:
+    async with backend(log_bounds(ttl=0.02)) as logs:
         running, finished = await begun(logs), await begun(logs, DONE)
         await gone(logs, finished)
         assert await logs.tail(running) == Tail(1, False)
@@ -880,7 +882,7 @@ async def test_a_running_log_does_not_expire(backend: Backend) -> None:
 
 async def test_a_log_has_a_bound_of_bytes(backend: Backend) -> None:
     """Content beyond the bound is refused and leaves no trace; the ending always fits."""
-    async with backend(LogBounds(max_bytes=5000)) as logs:
+    async with backend(log_bounds(max_bytes=5000)) as logs:
         log = await begun(logs)
         n = await fill(logs, log, Delta("x" * 500, "text"))
         assert 2 < n < 12
@@ -891,7 +893,7 @@ async def test_a_log_has_a_bound_of_bytes(backend: Backend) -> None:
 
 async def test_one_event_can_be_too_large(backend: Backend) -> None:
     """A single event beyond the bound is refused as many small ones are."""
-    async with backend(LogBounds(max_bytes=5000)) as logs:
+    async with backend(log_bounds(max_bytes=5000)) as logs:
         log = await begun(logs)
         with pytest.raises(OutputTooLarge):
             await logs.append(log, 2, [Delta("x" * 6000, "text")])
@@ -900,7 +902,7 @@ async def test_one_event_can_be_too_large(backend: Backend) -> None:
 
 async def test_a_log_has_a_bound_of_events(backend: Backend) -> None:
     """A log never has more content than its bound of events; the ending always fits."""
-    async with backend(LogBounds(max_events=10)) as logs:
+    async with backend(log_bounds(max_events=10)) as logs:
         log = await begun(logs)
         n = await fill(logs, log, text(2))
         await logs.append(log, n, [FAILED])
@@ -910,7 +912,7 @@ async def test_a_log_has_a_bound_of_events(backend: Backend) -> None:
 
 async def test_of_too_many_logs_the_oldest_finished_one_gives_way(backend: Backend) -> None:
     """At the bound of logs, the one that ended first is forgotten, whenever it began."""
-    async with backend(LogBounds(max_logs=3)) as logs:
+    async with backend(log_bounds(max_logs=3)) as logs:
         running = await begun(logs)
         second, third = await begun(logs), await begun(logs)
         await logs.append(third, 2, [DONE])
@@ -924,7 +926,7 @@ async def test_of_too_many_logs_the_oldest_finished_one_gives_way(backend: Backe
 
 async def test_as_many_running_logs_as_fit_are_overload(backend: Backend) -> None:
     """When none is finished, another log is refused; one that ends makes room."""
-    async with backend(LogBounds(max_logs=3)) as logs:
+    async with backend(log_bounds(max_logs=3)) as logs:
         running = [await begun(logs) for _ in range(3)]
         with pytest.raises(Overloaded):
             await begun(logs)
@@ -936,7 +938,7 @@ async def test_as_many_running_logs_as_fit_are_overload(backend: Backend) -> Non
 
 async def test_all_logs_together_have_a_bound_of_bytes(backend: Backend) -> None:
     """Beyond it the oldest finished logs give way; when all run, a new one is refused."""
-    async with backend(LogBounds(max_total_bytes=20_000)) as logs:
+    async with backend(log_bounds(max_total_bytes=20_000)) as logs:
         finished = [await begun(logs, Delta("x" * 3000, "text"), DONE) for _ in range(3)]
         newest = await begun(logs, Delta("x" * 9_000, "text"))  # kept as text and as JSON
         with pytest.raises(Overloaded):
@@ -957,7 +959,7 @@ async def finished(logs: Logs, owner: str, size: int = 10, promise: float = 0.0)
 
 
 BOUNDS = pytest.mark.parametrize(
-    "bounds", [LogBounds(max_logs=10), LogBounds(max_total_bytes=40_000)], ids=["logs", "bytes"]
+    "bounds", [log_bounds(max_logs=10), log_bounds(max_total_bytes=40_000)], ids=["logs", "bytes"]
 )
 
 
@@ -986,7 +988,7 @@ async def test_a_log_that_a_key_stands_for_goes_last(backend: Backend, bounds: L
 
 async def test_a_hold_more_weighs_as_the_bytes_that_it_takes(backend: Backend) -> None:
     """Generations on one log have a bound of bytes too, with what the caller gave with them."""
-    async with backend(LogBounds(max_total_bytes=60_000)) as logs:
+    async with backend(log_bounds(max_total_bytes=60_000)) as logs:
         log = await finished(logs, "me")
 
         async def hold_often() -> None:
@@ -1000,7 +1002,7 @@ async def test_a_hold_more_weighs_as_the_bytes_that_it_takes(backend: Backend) -
 
 async def test_forgetting_gives_the_room_back(backend: Backend) -> None:
     """A thousand logs, begun and forgotten, fit where three may be at once."""
-    async with backend(LogBounds(max_logs=3, max_total_bytes=50_000)) as logs:
+    async with backend(log_bounds(max_logs=3, max_total_bytes=50_000)) as logs:
         for n in range(1000):
             log = await begun(logs, Delta("x" * 1000, "text"))
             generation = hold_on(log)

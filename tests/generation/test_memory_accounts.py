@@ -10,10 +10,11 @@ from streamapi.errors import StreamapiError
 from streamapi.generation.event import Cancelled, Delta, Start
 from streamapi.generation.generation import Generation
 from streamapi.generation.log import Conflict, LogGone
-from streamapi.generation.memory_log import LogBounds, MemoryLogs
+from streamapi.generation.memory_log import MemoryLogs
 from streamapi.generation.redis.wire import lost
+from tests.generation.defaults import log_bounds
 
-BOUNDS = LogBounds(
+BOUNDS = log_bounds(
     ttl=50.0,
     expired_ttl=80.0,
     max_bytes=20_000,

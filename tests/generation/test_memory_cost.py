@@ -9,9 +9,10 @@ import pytest
 
 from streamapi.generation.event import Delta, Done, Served, Start, Timings, Usage
 from streamapi.generation.generation import Generation
-from streamapi.generation.memory_log import LogBounds, MemoryLogs
+from streamapi.generation.memory_log import MemoryLogs
+from tests.generation.defaults import log_bounds
 
-ENDLESS = LogBounds(max_logs=10**6, max_total_bytes=10**10)
+ENDLESS = log_bounds(max_logs=10**6, max_total_bytes=10**10)
 
 
 def piece(letter: str, size: int) -> str:

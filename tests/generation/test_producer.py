@@ -1,7 +1,7 @@
 """The producer: whatever a model does, the log gets the truth and exactly one ending.
 
-`Produced.events` checks in every test that there is one ending, that it is last, and that the
-producer's task did not fail.
+`ScriptedProducer.events` checks in every test that there is one ending, that it is last, and that
+the producer's task did not fail.
 """
 
 import asyncio
@@ -24,20 +24,19 @@ from streamapi.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from streamapi.generation.admission import Admission, AdmissionBounds
 from streamapi.generation.event import Cancelled, Delta, Event, Failed, Served, Usage, Wait
 from streamapi.generation.health import CircuitBounds, Circuits
-from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.model import Chunk, Prompt
 from streamapi.tasks.code import CodeParser, CodeRequest
 from tests.conftest import until
+from tests.generation.defaults import admission, log_bounds
 from tests.generation.scripted import (
     END,
     LOG,
     QUICK,
     Pause,
-    Produced,
     Scripted,
+    ScriptedProducer,
     done,
     eventually_closed,
     produce,
@@ -75,7 +74,7 @@ async def test_an_answer_is_passed_on_as_it_comes() -> None:
 async def test_chunks_that_come_together_are_written_together() -> None:
     """All that a slow moment let come is one append behind the first content, so one write."""
     model = Scripted([(*say("He"), *say("l", "l", "o")), (*say(" ", "you"), END)])
-    produced = await Produced(model).begin()
+    produced = await ScriptedProducer(model).begin()
     batches: list[int] = []
     async with aclosing(produced.logs.read(LOG)) as reading:
         async for batch in reading:
@@ -90,7 +89,7 @@ async def test_chunks_that_come_together_are_written_together() -> None:
 async def test_what_came_before_a_block_stands(first: list[Chunk]) -> None:
     """A batch that fails in its middle has said what stood before."""
     together = (*say("so " if not first else "", "far"), Chunk(blocked=True), *say("no more"))
-    produced = await Produced(Scripted([*first, together])).begin()
+    produced = await ScriptedProducer(Scripted([*first, together])).begin()
     assert await produced.code() == "content_blocked"
     assert text_of(await produced.events()) == "so far"
 
@@ -121,7 +120,7 @@ async def test_thoughts_are_kept_to_ourselves() -> None:
 async def test_a_wanted_thought_is_content() -> None:
     """A thought that the caller asked to see opens the gate: nothing is retried after it."""
     model = Scripted([Chunk(thought="hm"), AWAY])
-    produced = Produced(model, prompt=Prompt((), include_thoughts=True))
+    produced = ScriptedProducer(model, prompt=Prompt((), include_thoughts=True))
     assert await (await produced.begin()).code() == "upstream_interrupted"
     assert model.requests == 1
 
@@ -213,7 +212,7 @@ REJECTED = [
 async def test_a_refusal_is_not_tried_again(error: StreamapiError) -> None:
     """What the provider refuses, it would refuse again: one request, no fallback."""
     model, other = Scripted([error]), Scripted([*say("a"), END], name="other")
-    assert await (await Produced(model, other).begin()).code() == error.code
+    assert await (await ScriptedProducer(model, other).begin()).code() == error.code
     assert (model.requests, other.requests) == (1, 0)
 
 
@@ -233,7 +232,7 @@ async def test_nothing_is_tried_again_after_the_first_content(trouble: Any, code
     """From the first content on a failure is told: one request, the text stands, no fallback."""
     model = Scripted([*say("so ", "far"), Chunk(usage=Usage(2, 2)), trouble])
     other = Scripted([*say("b"), END], name="other")
-    produced = await Produced(model, other).begin()
+    produced = await ScriptedProducer(model, other).begin()
     assert await produced.code() == code
     events = await produced.events()
     assert text_of(events) == "so far"
@@ -246,7 +245,7 @@ async def test_nothing_is_tried_again_after_the_first_content(trouble: Any, code
 
 async def test_an_end_without_a_finish_reason_is_no_end() -> None:
     """A stream that stops in the middle is `upstream_truncated`, with what came."""
-    produced = await Produced(Scripted(say("so ", "far"))).begin()
+    produced = await ScriptedProducer(Scripted(say("so ", "far"))).begin()
     assert await produced.code() == "upstream_truncated"
     assert text_of(await produced.events()) == "so far"
 
@@ -266,32 +265,33 @@ async def test_the_providers_wait_is_honoured() -> None:
 
 async def test_nobody_waits_between_attempts_with_a_call_in_hand() -> None:
     """While one waits before it asks again, another may call."""
-    turns = Admission(AdmissionBounds(calls=1))
+    limits = admission(calls=1)
     later = UpstreamUnavailable("later", retry_after=0.2)
     model = Scripted([later], [*say("a"), END])
-    produced = await Produced(model, turns=turns).begin()
+    produced = await ScriptedProducer(model, admission=limits).begin()
     await produced.come_to(is_wait)
-    assert turns.of(model.name).free("another")
+    assert limits.of(model.name).free("another")
     await produced.task
-    assert turns.of(model.name).idle
+    assert limits.of(model.name).idle
 
 
 async def test_a_call_is_let_go_of_however_it_ends() -> None:
     """An answer, a failure, a fallback, a bug, a stop: nothing is held afterwards."""
-    turns = Admission(AdmissionBounds(calls=2))
+    limits = admission(calls=2)
     for script in (
         [*say("a"), END], [*say("a"), AWAY], [RuntimeError("a bug")], [AWAY], [Pause()],
         [*say("a"), Pause()],
     ):  # fmt: skip
-        produced = await Produced(Scripted(script), Scripted([END], name="b"), turns=turns).begin()
+        fallback = Scripted([END], name="b")
+        produced = await ScriptedProducer(Scripted(script), fallback, admission=limits).begin()
         await produced.task
     for script in ([Pause()], [*say("a"), Pause()]):
-        produced = await Produced(Scripted(script), turns=turns).begin()
+        produced = await ScriptedProducer(Scripted(script), admission=limits).begin()
         await asyncio.sleep(0.01)
         produced.producer.stop("caller")
         await produced.task
-    assert turns.of("scripted").idle
-    assert turns.of("b").idle
+    assert limits.of("scripted").idle
+    assert limits.of("b").idle
 
 
 async def test_the_backoff_doubles_and_is_jittered() -> None:
@@ -325,7 +325,7 @@ async def test_all_attempts_share_one_budget() -> None:
     model = Scripted([Pause()])
     began = time.monotonic()
     assert (
-        await (await Produced(model, retry_policy=retry_policy).begin()).code()
+        await (await ScriptedProducer(model, retry_policy=retry_policy).begin()).code()
         == "upstream_timeout"
     )
     assert 0.2 < time.monotonic() - began < 0.6
@@ -341,7 +341,7 @@ async def test_the_answer_has_a_bound_in_total() -> None:
     retry_policy = msgspec.structs.replace(QUICK, total=0.15, first_content=0.1)
     model = Scripted([step for _ in range(100) for step in (Chunk("x"), Pause(0.02))])
     began = time.monotonic()
-    produced = await Produced(model, retry_policy=retry_policy).begin()
+    produced = await ScriptedProducer(model, retry_policy=retry_policy).begin()
     assert await produced.code() == "upstream_timeout"
     assert time.monotonic() - began < 0.5
     await eventually_closed(model)
@@ -415,11 +415,11 @@ async def test_models_that_hang_share_the_budget() -> None:
 @pytest.mark.parametrize("queue", [0, 5], ids=["full", "slow"])
 async def test_a_busy_model_passes_on(queue: int) -> None:
     """A full queue passes on at once, and one that is not passes on after `fallback_after`."""
-    turns = Admission(AdmissionBounds(calls=1, queue=queue))
-    await turns.of("first").take("someone")
+    limits = admission(calls=1, queue=queue)
+    await limits.of("first").acquire("someone")
     retry_policy = msgspec.structs.replace(QUICK, fallback_after=0.02)
     first, second = Scripted(name="first"), Scripted([*say("a"), END], name="second")
-    events = await produce(first, second, turns=turns, retry_policy=retry_policy)
+    events = await produce(first, second, admission=limits, retry_policy=retry_policy)
     assert (first.requests, second.requests) == (0, 1)
     waits = [(w.reason, w.model) for w in events if isinstance(w, Wait)]
     assert waits == [("queued", "first")] * bool(queue) + [("fallback", "second")]
@@ -430,13 +430,13 @@ async def test_a_busy_model_passes_on(queue: int) -> None:
 async def test_a_chain_fails_for_what_may_pass(order: int) -> None:
     """When one model refuses us and another is away, asking again later may help: it is said."""
     models = [Scripted([AWAY], name="a"), Scripted([AccessRefused("who?")], name="b")][::order]
-    assert await (await Produced(*models).begin()).code() == "upstream_unavailable"
+    assert await (await ScriptedProducer(*models).begin()).code() == "upstream_unavailable"
 
 
 async def test_a_chain_that_is_refused_is_rejected() -> None:
     """Our misconfiguration is not the caller's, who sees no more than a refusal."""
     models = [Scripted([AccessRefused("who?")], name=name) for name in "ab"]
-    produced = await Produced(*models).begin()
+    produced = await ScriptedProducer(*models).begin()
     assert await produced.code() == "upstream_rejected"
     assert [model.requests for model in models] == [1, 1]
 
@@ -460,7 +460,7 @@ async def test_a_chain_of_models_that_fail_is_asked_anyway() -> None:
     circuits = Circuits()
     model = Scripted([UpstreamLimited("limited", retry_after=60.0)])
     for _ in range(3):
-        produced = await Produced(model, circuits=circuits).begin()
+        produced = await ScriptedProducer(model, circuits=circuits).begin()
         assert await produced.code() == "upstream_unavailable"
     assert model.requests == 3
 
@@ -485,7 +485,7 @@ async def test_the_place_of_the_probe_is_freed(out: str) -> None:
     assert circuit.until is not None
     model = Scripted(OUTS[out], name="first")
     retry_policy = msgspec.structs.replace(QUICK, attempts=1)
-    produced = await Produced(model, circuits=circuits, retry_policy=retry_policy).begin()
+    produced = await ScriptedProducer(model, circuits=circuits, retry_policy=retry_policy).begin()
     if out == "a stop":
         while not model.open:
             await asyncio.sleep(0)
@@ -621,7 +621,9 @@ async def test_behind_the_budget_no_other_model_is_asked(sign: str) -> None:
     circuits = Circuits(CircuitBounds(in_a_row=1))
     second = Scripted([*say("a"), END], name="second")
     first = Scripted([SIGNS[sign], Pause()], name="first")
-    produced = Produced(first, second, retry_policy=retry_policy, parser=Silent, circuits=circuits)
+    produced = ScriptedProducer(
+        first, second, retry_policy=retry_policy, parser=Silent, circuits=circuits
+    )
     assert await (await produced.begin()).code() == "upstream_timeout"
     assert second.requests == 0
     assert circuits.of("second").until is None
@@ -633,7 +635,7 @@ async def test_a_model_that_never_comes_to_anything_ends_at_the_total(sign: str)
     retry_policy = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, total=0.3)
     model = Scripted([step for _ in range(100) for step in (SIGNS[sign], Pause(0.02))])
     began = time.monotonic()
-    produced = await Produced(model, retry_policy=retry_policy, parser=Silent).begin()
+    produced = await ScriptedProducer(model, retry_policy=retry_policy, parser=Silent).begin()
     assert await produced.code() == "upstream_timeout"
     assert 0.25 < time.monotonic() - began < 1.0
     assert model.requests == 1
@@ -659,7 +661,7 @@ async def test_a_model_that_is_gone_is_asked_once() -> None:
 async def test_a_chain_of_models_that_are_gone_is_rejected() -> None:
     """When no model of the chain exists, that is `upstream_rejected`, after one request each."""
     models = [Scripted([ModelGone("?")], name=str(n)) for n in range(3)]
-    assert await (await Produced(*models).begin()).code() == "upstream_rejected"
+    assert await (await ScriptedProducer(*models).begin()).code() == "upstream_rejected"
     assert [model.requests for model in models] == [1, 1, 1]
 
 
@@ -682,7 +684,7 @@ async def test_each_model_has_its_name_in_the_answer() -> None:
 # Stopping.
 
 
-async def stopped(produced: Produced, why: Any = "caller") -> Event:
+async def stopped(produced: ScriptedProducer, why: Any = "caller") -> Event:
     produced.producer.stop(why)
     began = time.monotonic()
     ending = await produced.ending()
@@ -693,7 +695,7 @@ async def stopped(produced: Produced, why: Any = "caller") -> Event:
 async def test_stopped_before_its_first_step() -> None:
     """A producer that is stopped at once asks nobody, and still ends its log."""
     model = Scripted([*say("a"), END])
-    ending = await stopped(await Produced(model).begin())
+    ending = await stopped(await ScriptedProducer(model).begin())
     assert ending == Cancelled("caller")
     await eventually_closed(model)
 
@@ -701,7 +703,7 @@ async def test_stopped_before_its_first_step() -> None:
 async def test_stopped_while_the_model_is_silent_before_content() -> None:
     """The connection to a model that hangs is closed at once."""
     model = Scripted([Pause()])
-    produced = await Produced(model).begin()
+    produced = await ScriptedProducer(model).begin()
     while not model.open:
         await asyncio.sleep(0)
     assert await stopped(produced, "disconnect") == Cancelled("disconnect")
@@ -712,7 +714,7 @@ async def test_stopped_while_the_model_is_silent_before_content() -> None:
 async def test_stopped_in_the_middle() -> None:
     """What came stands, with what it cost; the connection is closed."""
     model = Scripted([Chunk("a", usage=Usage(4, 1)), Pause()])
-    produced = await Produced(model).begin()
+    produced = await ScriptedProducer(model).begin()
     await produced.come_to(is_delta)
     assert await stopped(produced) == Cancelled("caller", Usage(4, 1))
     assert text_of(await produced.events()) == "a"
@@ -722,7 +724,7 @@ async def test_stopped_in_the_middle() -> None:
 async def test_stopped_while_backing_off() -> None:
     """A wait for the next attempt ends at once, and there is no next attempt."""
     model = Scripted([UpstreamUnavailable("later", retry_after=1.5)])
-    produced = await Produced(model).begin()
+    produced = await ScriptedProducer(model).begin()
     await produced.come_to(is_wait)
     assert await stopped(produced) == Cancelled("caller")
     assert model.requests == 1
@@ -730,7 +732,7 @@ async def test_stopped_while_backing_off() -> None:
 
 async def test_stopped_after_the_end() -> None:
     """Stopping what is over changes nothing."""
-    produced = await Produced(Scripted([*say("a"), END])).begin()
+    produced = await ScriptedProducer(Scripted([*say("a"), END])).begin()
     ending = await produced.ending()
     produced.producer.stop("caller")
     produced.producer.stop("shutdown")
@@ -740,7 +742,7 @@ async def test_stopped_after_the_end() -> None:
 async def test_stopped_twice_the_first_reason_counts() -> None:
     """Two who stop one log do not make two endings."""
     model = Scripted([*say("a"), Pause()])
-    produced = await Produced(model).begin()
+    produced = await ScriptedProducer(model).begin()
     await produced.come_to(is_delta)
     produced.producer.stop("caller")
     produced.producer.stop("shutdown")
@@ -749,7 +751,7 @@ async def test_stopped_twice_the_first_reason_counts() -> None:
 
 async def test_a_shutdown_is_a_failure_that_can_be_tried_again() -> None:
     """The caller did not want it to end: it is `shutting_down`, not `cancelled`."""
-    produced = await Produced(Scripted([*say("a"), Pause()])).begin()
+    produced = await ScriptedProducer(Scripted([*say("a"), Pause()])).begin()
     await produced.come_to(is_delta)
     ending = await stopped(produced, "shutdown")
     assert isinstance(ending, Failed)
@@ -758,7 +760,7 @@ async def test_a_shutdown_is_a_failure_that_can_be_tried_again() -> None:
 
 async def test_a_task_cancelled_by_someone_else_ends_its_log() -> None:
     """Even a bare cancellation of the task, which nobody should do, leaves an ending."""
-    produced = await Produced(Scripted([*say("a"), Pause()])).begin()
+    produced = await ScriptedProducer(Scripted([*say("a"), Pause()])).begin()
     await produced.come_to(is_delta)
     produced.task.cancel()
     ending = await produced.ending()
@@ -772,7 +774,7 @@ async def test_stopped_at_any_moment_there_is_one_ending(turns: int) -> None:
     script = [*say("a", "b", "c"), END]
     model = Scripted([AWAY], script)
     retry_policy = msgspec.structs.replace(QUICK, backoff=1e-9)
-    produced = await Produced(model, retry_policy=retry_policy).begin()
+    produced = await ScriptedProducer(model, retry_policy=retry_policy).begin()
     for _ in range(turns):
         await asyncio.sleep(0)
     produced.producer.stop("caller")
@@ -813,7 +815,7 @@ class Broken:
 async def test_a_bug_in_a_parser_is_an_ending(where: str) -> None:
     """Wherever a task's parser breaks, the log ends as `internal`, and is not tried again."""
     model = Scripted([*say("a", "b"), END])
-    produced = Produced(model, parser=lambda: Broken(where, ZeroDivisionError("secret")))
+    produced = ScriptedProducer(model, parser=lambda: Broken(where, ZeroDivisionError("secret")))
     assert await (await produced.begin()).code() == "internal"
     assert model.requests == 1
     assert "secret" not in str(await produced.ending())
@@ -824,14 +826,14 @@ async def test_a_bug_in_a_parser_is_an_ending(where: str) -> None:
 async def test_a_parser_that_breaks_at_a_failure_does_not_swallow_it(trouble: Any) -> None:
     """A bug in `flush`, met only while another failure is being told, still leaves an ending."""
     model = Scripted([*say("a"), trouble])
-    produced = Produced(model, parser=lambda: Broken("flush", ZeroDivisionError("bug")))
+    produced = ScriptedProducer(model, parser=lambda: Broken("flush", ZeroDivisionError("bug")))
     assert (await (await produced.begin()).ending()).type == "failed"
 
 
 async def test_a_parser_that_breaks_at_a_stop_does_not_swallow_it() -> None:
     """The same while the log is being stopped."""
     model = Scripted([*say("a"), Pause()])
-    produced = Produced(model, parser=lambda: Broken("flush", ZeroDivisionError("bug")))
+    produced = ScriptedProducer(model, parser=lambda: Broken("flush", ZeroDivisionError("bug")))
     await (await produced.begin()).come_to(is_delta)
     assert (await stopped(produced)).type in ("cancelled", "failed")
 
@@ -839,7 +841,7 @@ async def test_a_parser_that_breaks_at_a_stop_does_not_swallow_it() -> None:
 async def test_a_bug_in_a_model_is_an_ending() -> None:
     """An exception that no contract knows is `internal`, without a second request."""
     model = Scripted([KeyError("secret")])
-    produced = await Produced(model).begin()
+    produced = await ScriptedProducer(model).begin()
     assert await produced.code() == "internal"
     assert model.requests == 1
 
@@ -848,7 +850,8 @@ async def test_invalid_output_before_content_is_tried_again() -> None:
     """An answer in the wrong form, before any content, may come right the next time."""
     model = Scripted([*say("a"), END])
     tries = iter(["feed", "feed", "nowhere"])
-    produced = Produced(model, parser=lambda: Broken(next(tries), ModelOutputInvalid("wrong")))
+    wrong = ModelOutputInvalid("wrong")
+    produced = ScriptedProducer(model, parser=lambda: Broken(next(tries), wrong))
     assert await (await produced.begin()).code() == "done"
     assert model.requests == 3
 
@@ -857,7 +860,7 @@ async def test_invalid_output_before_content_is_tried_again() -> None:
 async def test_invalid_output_after_content_is_told(where: str) -> None:
     """After content there is no second try."""
     model = Scripted([*say("a", "b"), END])
-    produced = Produced(model, parser=lambda: Broken(where, ModelOutputInvalid("wrong")))
+    produced = ScriptedProducer(model, parser=lambda: Broken(where, ModelOutputInvalid("wrong")))
     assert await (await produced.begin()).code() == "model_output_invalid"
     assert model.requests == 1
 
@@ -865,7 +868,7 @@ async def test_invalid_output_after_content_is_told(where: str) -> None:
 async def test_an_endless_answer_is_cut_and_its_connection_closed() -> None:
     """An answer beyond the bounds of a log ends as `output_too_large`; the model is hung up on."""
     model = Scripted([Chunk("x" * 100)] * 1000)
-    produced = await Produced(model, bounds=LogBounds(max_bytes=5000)).begin()
+    produced = await ScriptedProducer(model, bounds=log_bounds(max_bytes=5000)).begin()
     assert await produced.code() == "output_too_large"
     assert model.open == 0
     assert len(text_of(await produced.events())) < 5000
@@ -874,7 +877,7 @@ async def test_an_endless_answer_is_cut_and_its_connection_closed() -> None:
 async def test_a_first_chunk_can_be_too_large() -> None:
     """The first content may be beyond the bound by itself; the connection is closed then too."""
     model = Scripted([Chunk("x" * 10_000), Pause()])
-    produced = await Produced(model, bounds=LogBounds(max_bytes=5000)).begin()
+    produced = await ScriptedProducer(model, bounds=log_bounds(max_bytes=5000)).begin()
     assert await produced.code() == "output_too_large"
     assert model.open == 0
 
@@ -907,7 +910,8 @@ async def test_what_was_held_back_comes_before_any_ending(trouble: Any) -> None:
 
 async def test_what_was_held_back_comes_before_a_stop() -> None:
     """The same when the log is stopped."""
-    produced = await Produced(Scripted([*say("first ", "held"), Pause()]), parser=Hoarder).begin()
+    model = Scripted([*say("first ", "held"), Pause()])
+    produced = await ScriptedProducer(model, parser=Hoarder).begin()
     await produced.come_to(is_delta)
     await asyncio.sleep(0.01)  # until the model has said the rest: no event tells
     produced.producer.stop("caller")
@@ -951,7 +955,7 @@ async def test_a_stop_does_not_wait_for_what_is_looked_up() -> None:
     """It comes at once, behind what was held back."""
     model = Scripted([*say("first ", "held"), Pause()])
     parser = LooksUp(60)
-    produced = await Produced(model, parser=lambda: parser).begin()
+    produced = await ScriptedProducer(model, parser=lambda: parser).begin()
     await produced.come_to(is_delta)
     await until(lambda: parser.finished, "it looks something up")
     assert await stopped(produced) == Cancelled("caller")
@@ -962,7 +966,7 @@ async def test_a_stop_does_not_wait_for_what_is_looked_up() -> None:
 async def test_someone_elses_ending_stops_the_writer() -> None:
     """A writer whose log was ended by another gives up, and closes its connection."""
     model = Scripted([*say("a"), Pause(0.02), *say("b"), Pause()])
-    produced = await Produced(model).begin()
+    produced = await ScriptedProducer(model).begin()
     await produced.come_to(is_delta)
     await produced.logs.append("log_produced", 3, [Cancelled("caller")])
     assert await produced.ending() == Cancelled("caller")

@@ -11,14 +11,14 @@ import pytest
 from streamapi.errors import StoreUnavailable
 from streamapi.generation.event import Cancelled
 from streamapi.generation.generation import Generation
-from streamapi.generation.generations import Generations
 from streamapi.generation.log import Stopped, Tail
-from streamapi.generation.memory_log import LogBounds
 from streamapi.generation.redis.logs import RedisLogs
 from streamapi.generation.request import Caller, GenerationRequest
 from streamapi.tasks.text import TextParser
 from tests.conftest import RedisServer, until
-from tests.generation.scripted import END, PROMPT, QUICK, Pause, Scripted, say
+from tests.generation import scripted
+from tests.generation.defaults import log_bounds
+from tests.generation.scripted import END, PROMPT, Pause, Scripted, say
 from tests.generation.test_log_contract import DONE, hold_on, text
 from tests.generation.test_redis_races import eventually, following, held, lost, process, told
 
@@ -291,7 +291,7 @@ async def test_a_server_that_forgot_its_scripts_is_told_again(server: RedisServe
 
 async def test_a_log_without_room_breaks_off_for_its_readers(server: RedisServer) -> None:
     """A process that has no room for a copy says so to who reads it; the log goes on."""
-    small = LogBounds(max_total_bytes=3000)
+    small = log_bounds(max_total_bytes=3000)
     async with process(server) as here, process(server, small) as there:
         mine = await held(here, text(2))
         reading = await following(there, mine, 2)
@@ -306,7 +306,7 @@ async def test_the_model_is_asked_while_others_are_told(server: RedisServer) -> 
     """A new generation is known everywhere before its caller hears of it; its model is asked
     meanwhile. A caller who leaves just then leaves nothing running."""
     async with process(server) as logs:
-        generations = Generations(logs, QUICK, grace=0.0)
+        generations = scripted.generations(logs, grace=0.0)
         model = Scripted([*say("a"), Pause(), END])
         ask = GenerationRequest(
             task="text", model="m", models=[model], prompt=PROMPT, parser=TextParser

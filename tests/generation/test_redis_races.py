@@ -15,9 +15,10 @@ from streamapi.errors import ProducerLost
 from streamapi.generation.event import Cancelled, Delta, Event, Failed, let_go
 from streamapi.generation.generation import Generation
 from streamapi.generation.log import LOST_AT, Conflict, Entry, LogGone, Stopped, Tail
-from streamapi.generation.memory_log import LogBounds
+from streamapi.generation.log_bounds import LogBounds
 from streamapi.generation.redis.logs import RedisLogs
 from tests.conftest import RedisServer, until
+from tests.generation.defaults import log_bounds
 from tests.generation.test_log_contract import DONE, FAILED, START, fresh, hold_on, text
 
 TICK, LEASE = 0.02, 0.6
@@ -26,7 +27,7 @@ TICK, LEASE = 0.02, 0.6
 @asynccontextmanager
 async def process(server: RedisServer, bounds: LogBounds | None = None) -> AsyncIterator[RedisLogs]:
     """One process's logs."""
-    logs = RedisLogs(server.url, bounds, tick=TICK, lease=LEASE, prefix="races:")
+    logs = RedisLogs(server.url, bounds or log_bounds(), tick=TICK, lease=LEASE, prefix="races:")
     await logs.start()
     try:
         yield logs
@@ -507,13 +508,15 @@ async def test_who_let_go_sees_nothing_of_what_came_behind_it(pair: Pair) -> Non
         other = hold_on(mine.log, "-b", owner="someone")
         await there.hold(other)
         reading = await following(there, other, 2)
-        own = here._mirror.own[mine.log]
-        await until(lambda own=own: not own.busy and own.sent == 2, "all is mirrored")  # type: ignore[misc]
-        own.busy = True  # as while an append is on its way
+        written = here._mirror.written[mine.log]
+        await until(
+            lambda written=written: not written.busy and written.sent == 2, "all is mirrored"
+        )  # type: ignore[misc]
+        written.busy = True  # as while an append is on its way
         await here.release(other, "caller")
         await here.append(mine.log, 3, [text(3), text(4)])
-        own.busy = False
-        here._mirror.flush(own)
+        written.busy = False
+        here._mirror.flush(written)
         seen = await asyncio.wait_for(reading, 5)
         assert [entry.n for entry in seen] == [1, 2, 3]
         assert seen[-1].event == let_go("caller")

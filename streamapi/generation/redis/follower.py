@@ -1,8 +1,8 @@
-"""What other processes write, fed into the memory of this one while somebody here reads it.
+"""Brings what other processes write into the memory of this one, while somebody here reads it.
 
-One connection waits for all of it, and for the inbox of this process, through which others ask
-something of its logs; a message there also wakes the wait when what it waits for has changed, for
-Redis lets nobody add a key to a read that is under way. Readers hold no connection.
+One connection waits for all followed logs, and for the inbox of this process: other processes put
+requests there that concern its logs. Redis cannot add a key to a read that is under way, so this
+process sends itself a message to start the read again. Readers hold no connection.
 """
 
 import asyncio
@@ -15,43 +15,36 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from streamapi.errors import StoreUnavailable
-from streamapi.generation.event import let_go
-from streamapi.generation.log import LOST_AT, Entry, LogGone
+from streamapi.generation.log import LogGone
 from streamapi.generation.memory_log import MemoryLogs
+from streamapi.generation.redis.followed_log import FollowedLog
 from streamapi.generation.redis.orphans import Orphans
 from streamapi.generation.redis.scripts import LOOK, PAGE, WAKE
-from streamapi.generation.redis.wire import FORMAT, Lives, lost, newer, unpack, why_of
-from streamapi.redis_connection import PATIENCE, RETRY, RedisConnection, connect, within
+from streamapi.generation.redis.wire import FORMAT, Lives, lost, newer
+from streamapi.redis_connection import (
+    RECONNECT_INTERVAL,
+    REQUEST_TIMEOUT,
+    RedisConnection,
+    connect,
+    within,
+)
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 1.0
-"""Seconds that a read of Redis waits for new entries. A lost wake-up delays readers that long."""
+"""Seconds that one read waits at most: a wake-up that is lost delays a new log by so much."""
 
-PAGES = 500
-"""Entries of a stream that one call reads."""
+PAGE_ENTRIES = 500
+"""Entries of a stream, or logs, that are asked for at once: a page arrives within the time-out."""
 
 MESSAGES = ("wake", "hold", "release", "stop", "forget")
-Told = Callable[[str, str, str, bytes], Awaitable[None]]
-
-
-class FollowedLog:
-    """A log of another process's, as far as it has come here. Its readers share it."""
-
-    __slots__ = ("behind", "cursor", "loaded", "log", "marks", "missing", "readers")
-
-    def __init__(self, log: str) -> None:
-        self.log = log
-        self.cursor = b"0-0"
-        self.readers = 0
-        self.marks: list[tuple[str, Entry]] = []
-        self.loaded: asyncio.Task[None] | None = None
-        self.behind = -1
-        self.missing: float | None = None
+Message = Callable[[str, str, str, bytes], Awaitable[None]]
+"""Takes a message of the inbox: its kind, a log, a generation, and the data of the kind."""
 
 
 class Follower:
-    """`told` gets what the inbox says: a verb, a log, a generation, and what goes with it."""
+    """Follows the logs that are read here. `message` takes what comes into the inbox; `pace` is
+    how many seconds a read waits for entries to come together."""
 
     def __init__(
         self,
@@ -62,7 +55,7 @@ class Follower:
         prefix: str,
         process: str,
         pace: float,
-        told: Told,
+        message: Message,
     ) -> None:
         self._connection = connection
         self._local = local
@@ -70,13 +63,14 @@ class Follower:
         self._lives = lives
         self._streams = f"{prefix}log:".encode()
         self._inbox = f"{prefix}inbox:{process}".encode()
-        self._heard = b"0-0"
+        self._inbox_cursor = b"0-0"
         self._pace = pace
-        self._told = told
-        self._copies: dict[str, FollowedLog] = {}
+        self._message = message
+        self._followed: dict[str, FollowedLog] = {}
 
     async def look(self, log: str, generation: str = "") -> Sequence[Any]:
-        """What Redis knows of a log: `LOOK`. Raises `LogGone` and `StoreUnavailable`."""
+        """What Redis knows of a log: the answer of `LOOK`. Raises `LogGone` and
+        `StoreUnavailable`."""
         [found] = await self._connection.call(LOOK, generation, log)
         if len(found) > 1 and found[5] > FORMAT:
             raise newer()
@@ -84,128 +78,86 @@ class Follower:
             self._orphans.end(log)
             [found] = await self._connection.call(LOOK, generation, log)
         if len(found) == 1:
-            kept = self._local.get(log)
-            if kept is not None and kept.ended:
+            stored = self._local.get(log)
+            if stored is not None and stored.ended:
                 self._local.drop(log)
             raise LogGone(log)
         return found  # type: ignore[no-any-return]
 
     async def follow(self, log: str) -> FollowedLog:
         """Bring a log into memory, and keep it coming until `leave`."""
-        copy = self._copies.get(log)
-        if copy is None:
-            copy = self._copies[log] = FollowedLog(log)
-            copy.loaded = asyncio.create_task(self._load(copy), name=f"load {log}")
-        copy.readers += 1
+        followed = self._followed.get(log)
+        if followed is None:
+            followed = self._followed[log] = FollowedLog(log, self._local)
+            followed.loaded = asyncio.create_task(self._load(followed), name=f"load {log}")
+        followed.readers += 1
         try:
-            assert copy.loaded is not None
-            await asyncio.shield(copy.loaded)
+            assert followed.loaded is not None
+            await asyncio.shield(followed.loaded)
         except BaseException:
-            self.leave(copy)
+            self.leave(followed)
             raise
-        return copy
+        return followed
 
-    def leave(self, copy: FollowedLog) -> None:
-        """A reader has left; with the last one the copy goes, unless it is whole."""
-        copy.readers -= 1
-        if copy.readers == 0 and self._copies.get(copy.log) is copy:
-            del self._copies[copy.log]
-            if copy.loaded is not None:
-                copy.loaded.cancel()
-            kept = self._local.get(copy.log)
-            if kept is not None and not kept.ended:
-                self._local.drop(copy.log)
+    def leave(self, followed: FollowedLog) -> None:
+        """A reader has left. With the last one the log goes from memory, unless it has ended."""
+        followed.readers -= 1
+        if followed.readers == 0 and self._followed.get(followed.log) is followed:
+            del self._followed[followed.log]
+            if followed.loaded is not None:
+                followed.loaded.cancel()
+            stored = followed.stored
+            if stored is not None and not stored.ended:
+                self._local.drop(followed.log)
 
-    async def _load(self, copy: FollowedLog) -> None:
-        tail, ended, *_ = await self.look(copy.log)
-        kept = self._local.get(copy.log)
-        if kept is not None and kept.ended and ended and kept.tail == tail:
+    async def _load(self, followed: FollowedLog) -> None:
+        tail, ended, *_ = await self.look(followed.log)
+        stored = followed.stored
+        if stored is not None and stored.ended and ended and stored.tail == tail:
             return
-        self._local.drop(copy.log)
-        page: Sequence[Any] = [None] * PAGES
-        while len(page) == PAGES:
-            page = await self._connection.call(PAGE, copy.log, copy.cursor, PAGES)
-            for at, fields in page:
-                self._feed(copy, at, fields)
-        kept = self._local.get(copy.log)
-        if kept is None:
-            raise LogGone(copy.log)
-        if not kept.ended:
+        self._local.drop(followed.log)
+        page: Sequence[Any] = [None] * PAGE_ENTRIES
+        while len(page) == PAGE_ENTRIES:
+            page = await self._connection.call(PAGE, followed.log, followed.cursor, PAGE_ENTRIES)
+            for at, values in page:
+                followed.take(at, values)
+        stored = followed.stored
+        if stored is None:
+            raise LogGone(followed.log)
+        if not stored.ended:
             self._connection.post(WAKE, ())
 
-    def _feed(self, copy: FollowedLog, at: bytes, fields: Sequence[bytes]) -> None:
-        """Take an entry of a stream. What is known already is passed over: a Redis that was
-        emptied gets a log again from its start."""
-        told = dict(zip(fields[::2], fields[1::2], strict=True))
-        copy.cursor = at
-        n = int(told[b"n"])
-        if b"g" in told:
-            why = why_of(told[b"w"])
-            left = let_go("caller" if why == "shutdown" else why)
-            copy.marks.append((told[b"g"].decode(), Entry(n, left, b"")))
-        else:
-            kept = self._local.get(copy.log)
-            known = 0 if kept is None else len(kept.entries)
-            entries = [entry for entry in unpack(n, told[b"e"]) if entry.n > known]
-            if kept is not None and kept.ended:
-                return
-            before = int(told[b"t"]) if n == LOST_AT else n - 1
-            if before > known:
-                copy.cursor = b"0-0"  # something is missing: read it all again
-                return
-            if n == LOST_AT:
-                self._local.lose(copy.log, entries[0])
-            elif entries:
-                self._local.put(copy.log, entries)
-        kept = self._local.get(copy.log)
-        if kept is not None and copy.marks:
-            for mark in [mark for mark in copy.marks if mark[1].n <= len(kept.entries) + 1]:
-                copy.marks.remove(mark)
-                kept.released[mark[0]] = mark[1]
-                kept.wake()
-
     def check(self) -> None:
-        """Ask how the followed logs are: a writer that died says nothing."""
+        """Ask Redis how the followed logs are: a writer that died says nothing."""
         self._orphans.retry()
-        copies = [copy for copy in self._copies.values() if self._comes(copy)]
-        for n in range(0, len(copies), PAGES):
-            some = copies[n : n + PAGES]
+        logs = [followed for followed in self._followed.values() if followed.arriving]
+        for n in range(0, len(logs), PAGE_ENTRIES):
+            some = logs[n : n + PAGE_ENTRIES]
             self._connection.post(
-                LOOK, ("", *(copy.log for copy in some)), partial(self._checked, some)
+                LOOK, ("", *(followed.log for followed in some)), partial(self._checked, some)
             )
 
-    def _checked(self, copies: Sequence[FollowedLog], answer: Any) -> None:
+    def _checked(self, logs: Sequence[FollowedLog], answer: Any) -> None:
         if isinstance(answer, StoreUnavailable):
             return
         now = time.monotonic()
-        for copy, found in zip(copies, answer, strict=True):
-            kept = self._local.get(copy.log)
-            if kept is None or kept.ended or self._copies.get(copy.log) is not copy:
+        for followed, found in zip(logs, answer, strict=True):
+            stored = followed.stored
+            if stored is None or stored.ended or self._followed.get(followed.log) is not followed:
                 continue
             if len(found) == 1:
-                copy.missing = copy.missing or now
-                if self._orphans.certain and now - copy.missing >= self._lives.lease / 1000:
-                    self._local.lose(copy.log, lost())
+                followed.missing = followed.missing or now
+                if self._orphans.certain and now - followed.missing >= self._lives.lease / 1000:
+                    self._local.lose(followed.log, lost())
                 continue
-            copy.missing = None
-            if found[0] > len(kept.entries):
-                if copy.behind == len(kept.entries):  # nothing came since the last look
-                    copy.cursor = b"0-0"
+            followed.missing = None
+            if found[0] > len(stored.entries):
+                if followed.behind == len(stored.entries):  # nothing came since the last look
+                    followed.read_again()
                     self._connection.post(WAKE, ())
-                copy.behind = len(kept.entries)
+                followed.behind = len(stored.entries)
             if self._orphans.among(found):
-                self._orphans.end(copy.log)
-
-    def _comes(self, copy: FollowedLog) -> bool:
-        """Whether more of it will come, and the past is here."""
-        kept = self._local.get(copy.log)
-        return (
-            kept is not None
-            and not kept.ended
-            and kept.broken is None
-            and copy.loaded is not None
-            and copy.loaded.done()
-        )
+                self._orphans.end(followed.log)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -213,57 +165,54 @@ class Follower:
         try:
             while True:
                 try:
-                    await within(PATIENCE, connect(connection))
+                    await within(REQUEST_TIMEOUT, connect(connection))
                     while True:
-                        await self._turn(connection)
+                        await self._read(connection)
                 except (OSError, RedisError) as error:
-                    logger.debug("the follower lost Redis: %s", error)  # the lane says it louder
-                    await asyncio.sleep(RETRY)
+                    # The connection for requests warns of the same.
+                    logger.debug("the follower lost Redis: %s", error)
+                    await asyncio.sleep(RECONNECT_INTERVAL)
         finally:
             await connection.disconnect(nowait=True)
 
-    async def _turn(self, connection: Any) -> None:
-        """One wait for what comes."""
-        copies = {
-            self._streams + copy.log.encode(): copy
-            for copy in self._copies.values()
-            if self._comes(copy)
+    async def _read(self, connection: Any) -> None:
+        """Wait once for new entries and messages, and take them."""
+        logs = {
+            self._streams + followed.log.encode(): followed
+            for followed in self._followed.values()
+            if followed.arriving
         }
-        cursors = [copy.cursor for copy in copies.values()]
+        cursors = [followed.cursor for followed in logs.values()]
         await connection.send_command(
-            "XREAD", "COUNT", PAGES, "BLOCK", round(BLOCK * 1000),
-            "STREAMS", self._inbox, *copies, self._heard, *cursors,
+            "XREAD", "COUNT", PAGE_ENTRIES, "BLOCK", round(BLOCK * 1000),
+            "STREAMS", self._inbox, *logs, self._inbox_cursor, *cursors,
         )  # fmt: skip
-        answer = await within(BLOCK + PATIENCE, connection.read_response())
+        answer = await within(BLOCK + REQUEST_TIMEOUT, connection.read_response())
         for stream, entries in answer or ():
-            for at, fields in entries:
+            for at, values in entries:
                 if stream == self._inbox:
-                    self._heard = at
-                    await self._hear(fields)
-                elif stream in copies:
-                    self._take(copies[stream], at, fields)
-        if copies and answer:
+                    self._inbox_cursor = at
+                    await self._receive(values)
+                elif stream in logs:
+                    self._take(logs[stream], at, values)
+        if logs and answer:
             await asyncio.sleep(self._pace)  # let what follows come together
 
-    def _take(self, copy: FollowedLog, at: bytes, fields: Sequence[bytes]) -> None:
+    def _take(self, followed: FollowedLog, at: bytes, values: Sequence[bytes]) -> None:
         try:
-            if self._comes(copy):
-                self._feed(copy, at, fields)
+            if followed.arriving:
+                followed.take(at, values)
         except Exception as error:  # no room for it, most likely: its readers must come again
-            logger.warning("%s cannot be followed: %s", copy.log, error)
-            kept = self._local.get(copy.log)
-            if kept is not None:
-                kept.broken = error
-                kept.wake()
-            self._copies.pop(copy.log, None)
-            self._local.drop(copy.log)
+            logger.warning("%s cannot be followed: %s", followed.log, error)
+            self._followed.pop(followed.log, None)
+            followed.break_off(error)
 
-    async def _hear(self, fields: Sequence[bytes]) -> None:
-        told = dict(zip(fields[::2], fields[1::2], strict=True))
+    async def _receive(self, values: Sequence[bytes]) -> None:
+        fields = dict(zip(values[::2], values[1::2], strict=True))
         try:
-            kind, log, generation = (told[name].decode() for name in (b"k", b"l", b"g"))
+            kind, log, generation = (fields[name].decode() for name in (b"k", b"l", b"g"))
             if kind not in MESSAGES:
                 logger.warning("a newer version asks %r of %s: it is not known here", kind, log)
-            await self._told(kind, log, generation, told[b"d"])
+            await self._message(kind, log, generation, fields[b"d"])
         except Exception:
-            logger.exception("a message of another process's could not be used")
+            logger.exception("a message of another process could not be used")

@@ -1,9 +1,9 @@
 """What this process writes, mirrored into Redis: once per tick, one entry per log.
 
-Deltas are read here before Redis has them. An ending is not: another process could find our lease
-expired and end the log otherwise, and then there would be two endings. So an ending waits for
-Redis, unless Redis is away: nobody waits longer than the lane's patience, and what could not be
-mirrored is mirrored when Redis is back.
+Readers here get deltas before Redis has them. An ending waits for Redis: another process could
+find the lease of this one expired and end the log, and then there would be two endings. While
+Redis is away, an ending waits no longer than any request does. What could not be mirrored is
+mirrored when Redis is back.
 
 A reader may have seen more than Redis has when its writer is killed. That costs no reader its
 ending, because an event's position tells who wrote it:
@@ -18,7 +18,7 @@ ending, because an event's position tells who wrote it:
 
 So a cursor below `LOST_AT` never stands on the ending of a lost log, however far ahead its reader
 was: it gets that ending. A cursor on `LOST_AT` has had it, and gets nothing more. A cursor equal to
-the tail of a log that its writer ended has seen the writer's own event there: that ending.
+the tail of a log that its writer ended has seen the writer's event there: that ending.
 
 Memory is the truth of a log for as long as its writer lives. A Redis that lost it (emptied, set
 back, restarted) gets it again from its start.
@@ -51,17 +51,22 @@ from streamapi.redis_connection import RedisConnection
 
 logger = logging.getLogger(__name__)
 
+LOOKED_UP = 500
+"""Logs that one request asks Redis about: its answer arrives within the time-out."""
+
 
 class WrittenLog:
     """A log that is written here, and how much of it Redis has: the first `sent` entries, and
-    everything when `done`. `ending` waits for Redis."""
+    everything when `done`. An append is under way while it is `busy`, and another one follows it
+    when `again` is set. `ending` waits for Redis, and `landed` says whether Redis took it. `marks`
+    are generations that let go; `released` are those that did while Redis was away."""
 
-    __slots__ = ("again", "busy", "done", "ending", "kept", "landed", "log", "marks", "released",
-                 "sent")  # fmt: skip
+    __slots__ = ("again", "busy", "done", "ending", "landed", "log", "marks", "released", "sent",
+                 "stored")  # fmt: skip
 
-    def __init__(self, log: str, kept: StoredLog) -> None:
+    def __init__(self, log: str, stored: StoredLog) -> None:
         self.log = log
-        self.kept = kept
+        self.stored = stored
         self.sent = 0
         self.busy = False
         self.again = False
@@ -69,11 +74,11 @@ class WrittenLog:
         self.ending: Sequence[Entry] = ()
         self.landed: asyncio.Future[bool] | None = None
         self.marks: list[str] = []
-        self.released: list[tuple[str, Stopped]] = []  # while Redis was away
+        self.released: list[tuple[str, Stopped]] = []
 
 
 class Mirror:
-    """All logs that this process writes, in `own`."""
+    """All logs that this process writes, in `written`."""
 
     def __init__(
         self, connection: RedisConnection, local: MemoryLogs, lives: Lives, process: str
@@ -82,46 +87,46 @@ class Mirror:
         self._local = local
         self._lives = lives
         self._process = process.encode()
-        self.own: dict[str, WrittenLog] = {}
+        self.written: dict[str, WrittenLog] = {}
         self.dirty: set[WrittenLog] = set()
 
     def open(self, log: str) -> WrittenLog:
         """A log has begun here."""
-        kept = self._local.get(log)
-        assert kept is not None, "a log is mirrored once it is in memory"
-        own = self.own[log] = WrittenLog(log, kept)
-        self.dirty.add(own)
-        return own
+        stored = self._local.get(log)
+        assert stored is not None, "a log is mirrored once it is in memory"
+        written = self.written[log] = WrittenLog(log, stored)
+        self.dirty.add(written)
+        return written
 
-    async def end(self, own: WrittenLog, entries: Sequence[Entry]) -> None:
+    async def end(self, written: WrittenLog, entries: Sequence[Entry]) -> None:
         """Append an ending, and what stands before it in its batch. Raises `Conflict`."""
-        if own.ending:
-            raise Conflict(f"{own.log} is about to have its ending")
-        own.kept.takes(own.log, entries)
-        own.ending = entries
-        own.landed = asyncio.get_running_loop().create_future()
-        self.flush(own)
-        if not await asyncio.shield(own.landed):
-            raise Conflict(f"{own.log} has its ending from someone else")
+        if written.ending:
+            raise Conflict(f"{written.log} is about to have its ending")
+        written.stored.takes(written.log, entries)
+        written.ending = entries
+        written.landed = asyncio.get_running_loop().create_future()
+        self.flush(written)
+        if not await asyncio.shield(written.landed):
+            raise Conflict(f"{written.log} has its ending from another process")
 
     def tick(self) -> None:
         """Mirror what has come since the last tick."""
         while self.dirty and self._connection.available:
             self.flush(self.dirty.pop())
 
-    def flush(self, own: WrittenLog) -> None:
+    def flush(self, written: WrittenLog) -> None:
         """Mirror a log now."""
-        if own.busy:
-            own.again = True
+        if written.busy:
+            written.again = True
             return
         if not self._connection.available:
-            self._show(own)
+            self._show(written)
             return
-        if own.sent:  # before what came behind them: a follower must not see that first
-            self._mark(own)
-        batch = [*own.kept.entries[own.sent :], *own.ending]
+        if written.sent:  # a follower must see where a generation let go before what came later
+            self._mark(written)
+        batch = [*written.stored.entries[written.sent :], *written.ending]
         if batch:
-            own.busy = True
+            written.busy = True
             ends = isinstance(batch[-1].event, ENDINGS)
             lives = self._lives
             life = (
@@ -129,127 +134,132 @@ class Mirror:
             )
             self._connection.post(
                 APPEND,
-                (own.log, own.sent + 1, pack(batch), len(batch), batch[-1].event.type, int(ends),
-                 *life, lives.lease, FORMAT),
-                partial(self._flushed, own, own.sent + len(batch), ends),
+                (written.log, written.sent + 1, pack(batch), len(batch), batch[-1].event.type,
+                 int(ends), *life, lives.lease, FORMAT),
+                partial(self._flushed, written, written.sent + len(batch), ends),
             )  # fmt: skip
-        if own.kept.lost is not None:
-            self._connection.post(LOST, loss(own.log, self._lives))
-        self._mark(own)
+        if written.stored.lost is not None:
+            self._connection.post(LOST, loss(written.log, self._lives))
+        self._mark(written)
 
-    def _mark(self, own: WrittenLog) -> None:
+    def _mark(self, written: WrittenLog) -> None:
         """Tell followers where generations let go, in a log that Redis has."""
-        for generation in own.marks:
-            left = own.kept.released[generation]
+        for generation in written.marks:
+            left = written.stored.released[generation]
             why = left.event.by if isinstance(left.event, Cancelled) else "revoked"
-            self._connection.post(LEFT, (own.log, generation, left.n, why))
-        own.marks.clear()
+            self._connection.post(LEFT, (written.log, generation, left.n, why))
+        written.marks.clear()
 
-    def _flushed(self, own: WrittenLog, upto: int, ends: bool, answer: Any) -> None:
-        own.busy = False
-        again, own.again = own.again, False
+    def _flushed(self, written: WrittenLog, upto: int, ends: bool, answer: Any) -> None:
+        written.busy = False
+        again, written.again = written.again, False
         if isinstance(answer, StoreUnavailable):
-            self._show(own)
+            self._show(written)
             return
-        if self.own.get(own.log) is not own:
+        if self.written.get(written.log) is not written:
             return  # forgotten meanwhile
         done, *found = answer
         if done == 1:
-            own.sent = upto
+            written.sent = upto
             if ends:
-                self._show(own, done=True)
+                self._show(written, done=True)
         elif done == -1:
-            self.anew(own)
+            self.anew(written)
         elif found[1] == self._process:  # it was there already: its answer was lost
-            self._show(own, done=True)
+            self._show(written, done=True)
         elif found[1] or found[2] != self._process:
-            self._lose(own)
+            self._lose(written)
         else:
-            own.sent, again = found[0], True  # or a part of it
+            written.sent, again = found[0], True  # or a part of it
         if again:
-            self.flush(own)
+            self.flush(written)
 
-    def _show(self, own: WrittenLog, done: bool = False) -> None:
+    def _show(self, written: WrittenLog, done: bool = False) -> None:
         """Let readers here see the ending: Redis has it, or is away."""
-        own.done = done
-        entries, own.ending = own.ending, ()
+        written.done = done
+        entries, written.ending = written.ending, ()
         if entries:
-            self._local.put(own.log, entries)
-        self._answer(own, True)
+            self._local.put(written.log, entries)
+        self._resolve(written, True)
 
-    def _lose(self, own: WrittenLog) -> None:
-        """Someone took us for dead, and was right to: who follows elsewhere has seen the end."""
-        logger.warning("%s was ended by another process", own.log)
-        own.done, own.ending = True, ()
-        stop = own.kept.stop
-        self._local.lose(own.log, lost())
+    def _lose(self, written: WrittenLog) -> None:
+        """Another process took this one for dead. Readers elsewhere have seen the ending at
+        `LOST_AT`, so readers here get it too."""
+        logger.warning("%s was ended by another process", written.log)
+        written.done, written.ending = True, ()
+        stop = written.stored.stop
+        self._local.lose(written.log, lost())
         if stop is not None:
             stop("shutdown")
-        self._answer(own, False)
+        self._resolve(written, False)
 
-    def _answer(self, own: WrittenLog, well: bool) -> None:
-        if own.landed is not None and not own.landed.done():
-            own.landed.set_result(well)
+    def _resolve(self, written: WrittenLog, landed: bool) -> None:
+        if written.landed is not None and not written.landed.done():
+            written.landed.set_result(landed)
 
-    def anew(self, own: WrittenLog) -> None:
+    def anew(self, written: WrittenLog) -> None:
         """Mirror a log again from its start, with all that is known of it."""
-        own.sent = 0
-        self._catch_up(own)
+        written.sent = 0
+        self._catch_up(written)
 
-    def _catch_up(self, own: WrittenLog) -> None:
-        own.marks = list(own.kept.released)  # type: ignore[arg-type]
-        self.flush(own)
-        for generation in self._local.holders(own.log):
+    def _catch_up(self, written: WrittenLog) -> None:
+        written.marks = list(written.stored.released)  # type: ignore[arg-type]
+        self.flush(written)
+        for generation in self._local.holders(written.log):
             self._connection.post(HOLD, self.held(generation))
-        for generation_id, why in own.released:
-            self._connection.post(RELEASE, (generation_id, own.log, why))
-        own.released.clear()
+        for generation_id, why in written.released:
+            self._connection.post(RELEASE, (generation_id, written.log, why))
+        written.released.clear()
 
     def held(self, generation: Generation) -> tuple[str, str, bytes, int]:
-        """What the script of a hold is told."""
+        """The arguments of the script `HOLD`."""
         packed = pack_generation(generation)
         return generation.id, generation.log, packed, self._lives.generation
 
-    def left(self, own: WrittenLog, generation: str) -> None:
-        """Tell who follows elsewhere where a generation let go."""
-        if generation in own.kept.released:
-            own.marks.append(generation)
-            self.flush(own)
+    def left(self, written: WrittenLog, generation: str) -> None:
+        """Tell followers in other processes where a generation let go."""
+        if generation in written.stored.released:
+            written.marks.append(generation)
+            self.flush(written)
 
     def dropped(self, log: str) -> None:
-        """A log was forgotten here: in Redis too, or its bounds would not bound it."""
-        own = self.own.pop(log, None)
-        if own is not None:
-            self.dirty.discard(own)
+        """A log was dropped here. Drop it in Redis too, so that the bounds hold there as well."""
+        written = self.written.pop(log, None)
+        if written is not None:
+            self.dirty.discard(written)
             self._connection.post(DROP, (log,))
-            self._answer(own, False)
+            self._resolve(written, False)
 
     def back(self) -> None:
         """Redis is there (again), and may know less than it did."""
         self.dirty.clear()
         finished: list[WrittenLog] = []
-        for own in self.own.values():
-            if own.done:
-                finished.append(own)
+        for written in self.written.values():
+            if written.done:
+                finished.append(written)
             else:
-                self._catch_up(own)
-        self.renew()  # and be told what is not there at all
-        for n in range(0, len(finished), 500):
-            logs = finished[n : n + 500]
+                self._catch_up(written)
+        self.renew()  # its answer names the running logs that Redis has lost
+        for n in range(0, len(finished), LOOKED_UP):
+            logs = finished[n : n + LOOKED_UP]
             self._connection.post(
-                LOOK, ("", *(own.log for own in logs)), partial(self._found, logs)
+                LOOK, ("", *(written.log for written in logs)), partial(self._found, logs)
             )
 
     def _found(self, finished: Sequence[WrittenLog], answer: Any) -> None:
         """A Redis that was set back may have a log without the ending that it had."""
         if not isinstance(answer, StoreUnavailable):
-            for own, found in zip(finished, answer, strict=True):
+            for written, found in zip(finished, answer, strict=True):
                 if len(found) > 1 and not found[1] and found[2] == self._process:
-                    self.anew(own)
+                    self.anew(written)
 
     def renew(self) -> None:
         """Renew the lease, and the life of all that runs."""
-        running = [log for log, own in self.own.items() if own.sent and not own.kept.ended]
+        running = [
+            log
+            for log, written in self.written.items()
+            if written.sent and not written.stored.ended
+        ]
         lives = self._lives
         self._connection.post(
             RENEW, (lives.lease, lives.running, lives.generation, *running), self._renewed
@@ -258,6 +268,6 @@ class Mirror:
     def _renewed(self, answer: Any) -> None:
         if not isinstance(answer, StoreUnavailable):
             for log in answer:
-                own = self.own.get(log.decode())
-                if own is not None and not own.busy:
-                    self.anew(own)
+                written = self.written.get(log.decode())
+                if written is not None and not written.busy:
+                    self.anew(written)

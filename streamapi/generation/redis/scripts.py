@@ -1,4 +1,4 @@
-"""The scripts by which a Redis keeps the laws of `log.py`, and the keys that they keep them in.
+"""The scripts by which a Redis keeps the laws of `log.py`, and the keys that they use.
 
     {prefix}log:{log}       stream: one entry per log and tick, `n` its first position and `e` its
                             events; or the ending of a lost log, with the tail before it (`t`);
@@ -12,16 +12,16 @@
     {prefix}lease:{process} string: there while the process lives
     {prefix}inbox:{process} stream: what others ask of it
 
-What must be decided at once is one script: two round trips are a race. Scripts make their keys
-from ids, so they run on one Redis or Valkey (or its replica that took over), not on a Cluster.
-Every key that a script makes gets its time to live there. The first arguments of each script are
-the prefix and the process that asks; times are in milliseconds.
+What must be decided in one step is one script: two round trips are a race. Scripts make their
+keys from ids, so they run on one Redis or Valkey (or its replica that took over), not on a
+Cluster. Each script sets the time to live of the keys that it makes. The first arguments of each
+script are the prefix and the process that asks; times are in milliseconds.
 
 Processes of two versions share these keys while a deployment is replaced. A log says in `format`
 which version of entries, marks and inbox messages it needs; `FORMAT` is the newest that a process
-knows. A log that is newer cannot be read there: who asks for it is told `StoreUnavailable`, comes
-again, and so comes to a process that knows it. What an older version's *scripts* would misread
-needs another kind of key instead.
+knows. An older process cannot read a newer log: it answers `StoreUnavailable`, and the caller who
+tries again reaches a newer process sooner or later. What an older version's *scripts* would
+misread needs another kind of key instead.
 """
 
 from streamapi.redis_connection import Script
@@ -30,6 +30,7 @@ _COMMON = """
 local prefix, me = ARGV[1], ARGV[2]
 local call = redis.call
 local function key(kind, id) return prefix .. kind .. ':' .. id end
+-- An inbox is read within a second; one of a process that died is bounded in length and in time.
 local function tell(process, kind, log, gen, data)
   local inbox = key('inbox', process)
   call('XADD', inbox, 'MAXLEN', '~', 10000, '*', 'k', kind, 'l', log, 'g', gen, 'd', data)
@@ -151,8 +152,8 @@ return {'ok', before or '', left}
 """)
 
 RELEASE = _script("""
--- The last hold that goes stops the log; who lets go before that has an ending where the log
--- stands, and only its writer knows where that is: what it has written runs ahead of us.
+-- The last hold that goes stops the log. A generation that lets go before gets an ending where the
+-- log stands. Only the writer knows where that is: its log runs ahead of Redis.
 -- generation, log, why -> 3 it is read in another process, 2 others hold it, 1 it was the last,
 -- 0 it did not hold, -1 gone
 local gen, log, why = ARGV[3], ARGV[4], ARGV[5]
@@ -182,7 +183,7 @@ call('PEXPIRE', key('readers', ARGV[3]), ARGV[4])
 """)
 
 LEFT = _script("""
--- log, generation, position of its ending, why: told by the writer to all who follow
+-- log, generation, position of its ending, why: the writer says it to all followers
 local meta = key('meta', ARGV[3])
 if call('EXISTS', meta) == 0 then return 0 end
 call('XADD', key('log', ARGV[3]), '*', 'g', ARGV[4], 'n', ARGV[5], 'w', ARGV[6])
@@ -209,7 +210,8 @@ return left
 
 CLAIM = _script("""
 -- Law 4: compare-and-set, and never a name that points at nothing.
--- name, generation, time to live, what it replaces -> whom the name points at | nobody holds it
+-- name, generation, time to live, the generation that it replaces
+-- -> the generation that the name points at | nothing: the log of this one is not known
 local name = key('claim', ARGV[3])
 local now = call('GET', name)
 if now and now ~= ARGV[6] and call('EXISTS', key('gen', now)) == 1 then return now end
@@ -220,7 +222,7 @@ return ARGV[4]
 """)
 
 CLAIMED = _script("""
--- name -> whom it points at, if anybody
+-- name -> the generation that it points at, or nothing
 local now = call('GET', key('claim', ARGV[3]))
 return now and call('EXISTS', key('gen', now)) == 1 and now or ''
 """)

@@ -1,7 +1,7 @@
 """How entries and generations travel through Redis, and how long its keys live.
 
-An entry travels as its type and the JSON that every reader gets, so that what is read elsewhere
-is the same to the byte.
+An entry travels as its type and the JSON that every reader gets, so readers on all processes get
+the same bytes.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from streamapi.errors import ProducerLost, StoreUnavailable
 from streamapi.generation.event import EVENTS, Failed, encode
 from streamapi.generation.generation import Generation
 from streamapi.generation.log import LOST_AT, Entry, Stopped
-from streamapi.generation.memory_log import LogBounds
+from streamapi.generation.log_bounds import LogBounds
 from streamapi.generation.stored_log import SHARED
 
 FORMAT = 1
@@ -70,7 +70,7 @@ def unpack(n: int, data: bytes) -> list[Entry]:
 
 
 def loss(log: str, lives: Lives) -> tuple[str, bytes, str, int, int, int]:
-    """What the script is told that ends a log whose writer is gone."""
+    """The arguments of the script that ends a log whose writer is gone."""
     ending = lost()
     packed = pack([ending])
     return log, packed, ending.event.type, ending.n, lives.ended, lives.ended_generation
@@ -90,12 +90,12 @@ def unpack_generation(data: bytes) -> Generation:
 
 
 def newer() -> StoreUnavailable:
-    """What is shared was written by a version that this program does not know."""
+    """The error for what was written by a version that this program does not know."""
     return StoreUnavailable("A newer version of this server wrote this. Ask again.")
 
 
 def why_of(data: bytes) -> Stopped:
-    """Why a log is to be stopped, as another process says it."""
+    """Why another process stops a log; `caller` for a reason that a newer version has."""
     for why in get_args(Stopped):
         if data == why.encode():
             return why  # type: ignore[no-any-return]
