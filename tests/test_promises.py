@@ -100,7 +100,7 @@ CORNERED = {
 HEART = {*sys.stdlib_module_names, "msgspec", "tenacity", "redis", "streamapi"}
 """What `generation` may import at all."""
 
-LINES, FUNCTION_LINES, WORTH_A_LOOK = 300, 60, 40
+LINES, FUNCTION_LINES, WORTH_A_LOOK = 250, 60, 40
 NAMESPACE = "http://www.w3.org/2000/svg"
 
 

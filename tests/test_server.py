@@ -16,6 +16,19 @@ import websockets
 from tests import sse
 from tests.conftest import until
 
+STARTS_WITHIN = 60.0
+"""Seconds in which a server process must answer. An idle machine needs one of them."""
+
+
+async def _listens(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+        while True:
+            try:
+                await client.get(f"{url}/healthz")
+                return
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+
 
 @asynccontextmanager
 async def serving(
@@ -27,13 +40,8 @@ async def serving(
     banner = (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
     try:
         url = banner.split()[-1]
-        async with httpx.AsyncClient() as client:
-            for _ in range(500):
-                try:
-                    await client.get(f"{url}/healthz")
-                    break
-                except httpx.TransportError:
-                    await asyncio.sleep(0.02)
+        async with asyncio.timeout(STARTS_WITHIN):
+            await _listens(url)
         yield process, url
     finally:
         if process.returncode is None:
