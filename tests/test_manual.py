@@ -196,8 +196,12 @@ def test_a_page_says_what_is_there(page: Path) -> None:
     text = page.read_text()
     named = set(re.findall(r"STREAMAPI_[A-Z_]*[A-Z]", text))
     assert named <= SETTINGS, f"{name(page)}: no such settings: {sorted(named - SETTINGS)}"
-    files = re.findall(r"`((?:streamapi|static|tests|docs|bench)/[\w./-]+)`", text)
-    gone = [file for file in files if not (ROOT / file).exists()]
+    files = re.findall(
+        r"`([\w-]+/[\w./-]+\.(?:py|md|js|css)|(?:streamapi|tests|docs|bench)/[\w./-]+)`", text
+    )
+    gone = [
+        it for it in files if not any((top / it).exists() for top in (ROOT, ROOT / "streamapi"))
+    ]
     assert not gone, f"{name(page)}: no such files: {gone}"
     anchors = [heading.anchor for heading in render(text).headings]
     assert len(anchors) == len(set(anchors)), f"{name(page)}: two headings are the same"
