@@ -5,7 +5,7 @@ import logging
 from quart import Quart
 
 from streamapi import drain
-from streamapi.api import body, headers, limits, patches, problems, who
+from streamapi.api import authentication, body, headers, limits, patches, problems
 from streamapi.api.routes import docs, every_blueprint, socket, tasks
 from streamapi.services import build
 from streamapi.settings import Settings, read_settings, unread_variables
@@ -30,7 +30,7 @@ def create_app(settings: Settings | None = None, *, emulated: bool = False) -> Q
     app.config["BODY_TIMEOUT"] = settings.body_timeout
     app.extensions["streamapi"] = parts
     headers.register(app, settings)
-    who.register(app)
+    authentication.register(app)
     limits.register(app, settings)
     problems.register(app)
     for task in parts.tasks.values():

@@ -5,7 +5,7 @@ socket/           the WebSocket transport
 documents/        OpenAPI and AsyncAPI
 patches/          what is changed in Hypercorn, h11, wsproto and Quart
 context.py        the services, and the caller of the current request or socket
-who.py            who asks: keys, tickets, loopback
+authentication.py a credential becomes a caller: keys, tickets, loopback
 address.py        where a request came from
 origins.py        which hosts and pages may ask
 request_head.py   what the head of a request may be

@@ -17,8 +17,8 @@ def services() -> Services:
 
 
 def caller() -> Caller:
-    """The caller of the current request or socket. Before `who.py` has authenticated it, only its
-    address is known."""
+    """The caller of the current request or socket. Before `authentication.py` has authenticated
+    it, only its address is known."""
     known: Caller | None = g.get("caller")
     if known is not None:
         return known

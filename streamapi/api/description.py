@@ -31,7 +31,7 @@ ATTRIBUTE = "streamapi_description"
 
 @dataclass(frozen=True)
 class Tag:
-    """A chapter of the document. Chapters are sorted by `order`, then as their routes are found."""
+    """A group of routes in the document. Groups are sorted by `order`."""
 
     name: str
     description: str
@@ -39,23 +39,25 @@ class Tag:
 
 
 SOCKETS = Tag("WebSocket", "Many generations of any task on one socket.", 10)
-GENERATIONS = Tag(
-    "Generations", "What came of a request: read it, follow it, cancel it, forget it.", 20
+GENERATIONS = Tag("Generations", "Read, follow, cancel or delete a generation.", 20)
+CATALOGUE = Tag("Catalogue", "The models that requests can name.", 30)
+KEYS = Tag(
+    "Keys",
+    "Make, list and revoke keys, with a key that has the scope `admin`; get tickets with any key.",
+    40,
 )
-CATALOGUE = Tag("Catalogue", "Who can answer.", 30)
-KEYS = Tag("Keys", "Who may ask, where keys are asked for; for keys with the scope `admin`.", 40)
-SERVICE = Tag("Service", "The state of the server, and the pages of its errors.", 90)
+SERVICE = Tag("Service", "The state of the server, its metrics, and a page about each error.", 90)
 
 
 def tag(task: Task[Any]) -> Tag:
-    """The chapter of a task. Tasks come first."""
+    """The tag of a task. Tasks come first."""
     return Tag(task.title, task.description, 0)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter or a header of a request. `key` tells parameters of one name apart, where
-    two routes read it differently."""
+    """A query parameter or a header of a request. Two parameters of one name, which two routes read
+    differently, have different keys."""
 
     name: str
     description: str
@@ -66,8 +68,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Reply:
-    """One way in which a route succeeds. `body` is a msgspec struct, `str` for a text, or None for
-    no body; `headers` are names of `documents/components.py`."""
+    """A successful response. `body` is a msgspec struct, `str` for a text, or None for no body;
+    `headers` are names from `documents/components.py`."""
 
     description: str
     body: type | None = None
@@ -77,8 +79,8 @@ class Reply:
 
 @dataclass(frozen=True)
 class EventStream:
-    """A reply that is a stream of events. `done` is the data of its last event. With `pings`, its
-    silence is broken by `ping` events, else by comments."""
+    """A successful response that is a stream of events. `done` is the data of the event `done`.
+    While nothing happens, the stream sends `ping` events (`pings`), or else comments."""
 
     description: str
     done: type = DoneAnswer
@@ -86,17 +88,17 @@ class EventStream:
 
     @property
     def body(self) -> type:
-        """The shape that is this route's own."""
+        """The shape that this route adds to the document."""
         return self.done
 
 
 @dataclass(frozen=True)
 class Description:
-    """One route. `gives` are its successes by status. `body` and `query` are the models that read
-    its body and its parameters; `takes` are its other parameters, besides those of the path.
-    `examples` are requests by name. `fails` are its own errors: those of every route, of keys, of
-    request limits, of bodies and of handshakes are added. Without a summary, the docstring
-    stands."""
+    """One route. `gives` has its successful responses by status. `body` and `query` are the models
+    that validate its body and its query parameters; `takes` has its other parameters, except those
+    of the path. `examples` are requests by name. `fails` has the errors of this route alone: the
+    document adds those of every route, of keys, of request limits, of bodies and of handshakes.
+    Without a summary, the docstring of the view is used."""
 
     id: str
     tag: Tag
@@ -110,7 +112,7 @@ class Description:
     description: str = ""
 
     def __call__(self, view: V) -> V:
-        """Describe a view; as a decorator."""
+        """Attach this description to a view."""
         setattr(view, ATTRIBUTE, self)
         return view
 
@@ -145,7 +147,7 @@ GENERATION_ERRORS: Errors = (
     errors.UpstreamUnavailable,
     errors.UpstreamTimeout,
 )
-"""Errors that end a generation, of a route that waits for its first content or its ending."""
+"""Errors of a route that waits for the first content of a generation, or for its ending."""
 
 LOOKUP_ERRORS: Errors = (errors.NotFound, errors.GenerationExpired)
 """Errors of a route that looks for a generation."""

@@ -1,4 +1,4 @@
-"""What every response carries, and CORS for the pages that may ask (quart-cors)."""
+"""Headers of every response, and CORS for the pages of allowed origins (quart-cors)."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from streamapi.api.request_head import check_query
 from streamapi.errors import InvalidHeader
 from streamapi.settings import Settings
 
-_SANE_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_VALID_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 EXPOSED = (
     "X-Request-Id",
     "Generation-Id",
@@ -36,7 +36,7 @@ ACCEPTED = (
 
 
 def register(app: Quart, settings: Settings) -> None:
-    """Give every request an id and every response its headers."""
+    """Give every request an id, check its origin, and add headers to every response."""
 
     async def name_request() -> None:
         _name(request, settings)
@@ -67,20 +67,21 @@ def register(app: Quart, settings: Settings) -> None:
 
 
 def _name(connection: Any, settings: Settings) -> None:
-    g.request_id = _sane(connection.headers.get("X-Request-Id"))
-    # In the scope, the access log finds it too.
+    g.request_id = _valid_id(connection.headers.get("X-Request-Id"))
+    # The access log reads it from the scope.
     connection.scope["streamapi.address"] = address.find(connection, settings.trusted_hops)
 
 
 def _two_lengths() -> bool:
-    """Whether a proxy may see the end of this request elsewhere than we do, and take for a request
-    of its own what follows here (RFC 9112, section 6.1)."""
+    """Whether the request has two lengths. A proxy that uses the other one sees another end of the
+    request, and may read the rest of it as a second request (RFC 9112, section 6.1)."""
     return "Transfer-Encoding" in request.headers and "Content-Length" in request.headers
 
 
-def _sane(given: str | None) -> str:
-    """The caller's id when it is sane: it goes into logs and headers, so a key is not."""
-    if given is not None and _SANE_ID.fullmatch(given) and not contains_key(given):
+def _valid_id(given: str | None) -> str:
+    """The client's id if it is valid, else a new one. An id that contains a key is not valid,
+    because ids are written to logs."""
+    if given is not None and _VALID_ID.fullmatch(given) and not contains_key(given):
         return given
     return new_request_id()
 
@@ -90,8 +91,8 @@ async def _finish_refusal(response: Response | None) -> Response | None:
 
 
 async def _finish(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.get("request_id") or _sane(None)
-    # The access log reads this when Hypercorn has no response to show: the client left.
+    response.headers["X-Request-Id"] = g.get("request_id") or _valid_id(None)
+    # The access log reads this if the client has left, since Hypercorn then has no response.
     scope: Any = (request if has_request_context() else websocket).scope
     scope["streamapi.response"] = (response.status_code, response.headers)
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -1,9 +1,9 @@
-"""quart-rate-limiter's place in the request and its decorators, over one atomic `take`.
+"""Request limits: quart-rate-limiter's hooks and decorators, over one atomic `take`.
 
-Its own two steps (look, then update) let every request pass that comes between them; here both
-are one. Its headers are the older `RateLimit-*`; these are the IETF's `RateLimit` and
-`RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers). A resumption starts nothing, so it
-is not counted here, but in `replays.py`.
+quart-rate-limiter reads a count and updates it in two steps, so that every request between the two
+passes. Here both are one step. Its headers are the older `RateLimit-*`; these are `RateLimit` and
+`RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers). A request that resumes a stream starts
+nothing, so it is counted in `replays.py` and not here.
 """
 
 import math
@@ -43,11 +43,11 @@ class AtomicRateLimiter(RateLimiter):
     async def _before_request(self) -> None:
         view = current_app.view_functions.get(request.endpoint or "")
         if view is None or request.method == "OPTIONS":
-            return  # a preflight asks for nothing yet
+            return  # a preflight: the request itself comes later
         if getattr(view, QUART_RATE_LIMITER_EXEMPT_ATTRIBUTE, False):
             return
         if is_resumption(view):
-            return  # where there is nothing to resume, it counts after all (see `replays`)
+            return  # counted later if there is nothing to resume (see `replays`)
         blueprint = current_app.blueprints.get(request.blueprint or "")
         limits = self._get_limits_for_view_function(view, blueprint)
         await take(request.endpoint or "", [_limit(limit) for limit in limits])
@@ -55,9 +55,9 @@ class AtomicRateLimiter(RateLimiter):
     async def _after_request(self, response: Response) -> Response:
         states: dict[str, State] = g.get("limits", {})
         if states:
-            told = states.values()
-            response.headers["RateLimit-Policy"] = ", ".join(_policy(*it) for it in told)
-            response.headers["RateLimit"] = ", ".join(_state(*it) for it in told)
+            shown = states.values()
+            response.headers["RateLimit-Policy"] = ", ".join(_policy(*it) for it in shown)
+            response.headers["RateLimit"] = ", ".join(_state(*it) for it in shown)
         return response
 
 
@@ -72,61 +72,62 @@ def unlimited(why: str) -> Callable[[V], V]:
 
 
 def resumable(view: V) -> V:
-    """Mark a route on which a cursor resumes, and so starts nothing."""
+    """Mark a route that only resumes a stream if the request has a cursor."""
     view.resumes = True  # type: ignore[attr-defined]
     return view
 
 
 async def take(what: str, limits: Sequence[Limit]) -> None:
     """Count one request of the current caller for `what`. Raises `RateLimited`."""
-    who = caller()
-    limits = _own(limits, who.allowance.requests_per_minute)
+    current = caller()
+    limits = _own(limits, current.allowance.requests_per_minute)
     if not limits:
         return
-    wants = [Want(f"requests/{what}/{it.period:g}/{limit_key(who)}", it) for it in limits]
+    wants = [Want(f"requests/{what}/{it.period:g}/{limit_key(current)}", it) for it in limits]
     taken = await services().limits.take(*wants)
     names = ["requests", *(f"requests-{limit.period:g}" for limit in limits[1:])]
     states = list(zip(names, limits, taken, strict=True))
     refused = [state for state in states if not state[2].allowed]
-    tell(refused or states)
+    report(refused or states)
     if refused:
         _, limit, worst = max(refused, key=lambda state: state[2].retry_after)
         raise RateLimited(
-            f"{limit.count} requests in {limit.period:g} s are allowed here.",
+            f"The limit is {limit.count} requests in {limit.period:g} s. Wait for `Retry-After` "
+            "seconds.",
             retry_after=worst.retry_after,
         )
 
 
 async def take_message(what: str) -> None:
-    """Count one message of a socket, or a cursor that resumes nothing, as a request. Raises
+    """Count a message of a WebSocket, or a cursor that resumes nothing, as one request. Raises
     `RateLimited`."""
     rate = services().settings.rate()
     await take(what, [] if rate is None else [Limit(*rate)])
 
 
-def tell(states: Iterable[State]) -> None:
-    """Let the response say what is left."""
-    told: dict[str, State] = g.setdefault("limits", {})
-    told.update({state[0]: state for state in states})
+def report(states: Iterable[State]) -> None:
+    """Show what is left of these limits in the headers of the response."""
+    shown: dict[str, State] = g.setdefault("limits", {})
+    shown.update({state[0]: state for state in states})
 
 
 def wait_longer(error: StreamapiError) -> None:
-    """Whoever waits for tokens must find a request left then, or `Retry-After` would not be
-    true."""
+    """Raise the `Retry-After` of an error to the time at which the request limit allows another
+    request: a client that waits for tokens alone could be refused again."""
     for name, limit, taken in g.get("limits", {}).values():
         if name.startswith("requests") and error.retry_after is not None:
             error.retry_after = max(error.retry_after, limit.wait(taken.reset))
 
 
 def register(app: Quart, settings: Settings) -> None:
-    """Limit every route but those marked with `unlimited`."""
+    """Limit every route except those marked with `unlimited`."""
     rate = settings.rate()
     limits = [RateLimit(rate[0], timedelta(seconds=rate[1]))] if rate else []
     AtomicRateLimiter(app, default_limits=limits)
 
 
 def _own(limits: Sequence[Limit], own: int | None) -> Sequence[Limit]:
-    """A route's limits, with a key's own in place of the default; 0 is none."""
+    """The limits of a route, with the limit of a key (0: none) in place of the default."""
     if own is None:
         return limits
     rate = services().settings.rate()

@@ -1,8 +1,8 @@
-"""Which pages may ask: a browser asks for whoever's page it shows.
+"""Which pages may send requests: a browser sends them on behalf of any page that it shows.
 
-Programs send no `Origin` and no `Sec-Fetch-Site` and may always ask. A page must be ours or of an
-allowed origin. Sockets are looked at as requests are: browsers do not hold them to CORS, so the
-server must (RFC 6455, section 10.2); quart-cors would refuse every program that opens one.
+Programs send neither `Origin` nor `Sec-Fetch-Site`, and are always allowed. A page must be ours or
+of an allowed origin. The same rules apply to WebSockets: browsers do not apply CORS to them, so the
+server must check (RFC 6455, section 10.2). quart-cors would refuse every program that opens one.
 """
 
 from functools import lru_cache
@@ -14,19 +14,21 @@ from streamapi.errors import HostNotAllowed, OriginNotAllowed
 from streamapi.settings import Settings
 from streamapi.settings.values import host_of, is_loopback
 
-ASKING = ("empty", "document", "websocket")
-"""Destinations of a browser's requests that are made to be answered: by `fetch`, `EventSource` and
-`WebSocket`, and by whoever types an address. All others are parts that a page embeds."""
+NOT_EMBEDDED = ("empty", "document", "websocket")
+"""Destinations (`Sec-Fetch-Dest`) of requests by `fetch`, `EventSource`, `WebSocket`, and of pages
+that a person opens. All other destinations are parts that a page embeds, such as images."""
 
 
 def check(settings: Settings, headers: Headers) -> None:
-    """Raise `OriginNotAllowed` for a page of another site, and `HostNotAllowed` for a name that is
-    not ours."""
+    """Raise `OriginNotAllowed` for a page of another origin, and `HostNotAllowed` for a host name
+    that is not this server's."""
     _check_host(settings, headers.get("Host", ""))
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
-    # An image tag sends no Origin, but for what and from which site (W3C Fetch Metadata).
-    if headers.get("Sec-Fetch-Dest", "empty") not in ASKING:
-        raise OriginNotAllowed("What a page embeds may not ask here.")
+    # A request for an image has no Origin, but has its destination (W3C Fetch Metadata).
+    if headers.get("Sec-Fetch-Dest", "empty") not in NOT_EMBEDDED:
+        raise OriginNotAllowed(
+            "A page cannot embed this path. Request it with `fetch`, `EventSource` or `WebSocket`."
+        )
     if site in ("same-origin", "none") or (origin is None and site is None):
         return
     if origin is not None and ("*" in settings.cors_origins or origin in settings.cors_origins):
@@ -34,18 +36,21 @@ def check(settings: Settings, headers: Headers) -> None:
     ours = [f"{scheme}://{headers.get('Host')}" for scheme in ("http", "https")]
     if origin not in ours or site is not None:
         raise OriginNotAllowed(
-            "A page of this origin may not ask here. The operator can add the origin to "
+            "Pages of this origin may not use this server. The operator can add the origin to "
             "STREAMAPI_CORS_ORIGINS."
         )
 
 
 def _check_host(settings: Settings, host: str) -> None:
-    """A page can give its own name the address of this machine (DNS rebinding), and is then of
-    the same origin. On loopback only loopback's names are ours, unless the settings say more."""
+    """Raise `HostNotAllowed` for a host name that is not this server's.
+
+    An attacker's page can let its own host name resolve to this machine (DNS rebinding), and is
+    then of the same origin. A server on loopback accepts only the names of loopback, unless the
+    settings allow others."""
     if not _is_ours(host, settings.allowed_hosts, settings.bind):
         raise HostNotAllowed(
-            "This server does not answer to the host name of this request. The operator can add "
-            "the name to STREAMAPI_ALLOWED_HOSTS."
+            "The host name of this request is not one of this server's. The operator can add the "
+            "name to STREAMAPI_ALLOWED_HOSTS."
         )
 
 

@@ -10,19 +10,21 @@ EVENT_ID = rf"gen_[A-Za-z0-9_-]{{1,64}}\.{NUMBER}"
 
 IDEMPOTENCY_HEADER = Parameter(
     "Idempotency-Key",
-    "The same key and body is the same generation, and is never paid twice.",
+    "A repeated request with the same key and the same body joins the first generation, and costs "
+    "nothing more.",
     {"type": "string", "pattern": f"^{idempotency.PATTERN.pattern}$"},
     "header",
 )
 PREFER = Parameter(
     "Prefer",
-    "`respond-async` (RFC 7240): answer 202 at once.",
+    "`respond-async` (RFC 7240) asks for a 202 at once, before the answer is there.",
     {"type": "string", "examples": ["respond-async"]},
     "header",
 )
 LAST_EVENT_ID = Parameter(
     "Last-Event-ID",
-    "Resume behind this event; it beats `after`. Starts nothing.",
+    "The id of the last event that you have: the stream resumes after it. It has priority over "
+    "`after`. The request starts no generation.",
     {
         "type": "string",
         "pattern": f"^({EVENT_ID})?$",
@@ -32,31 +34,31 @@ LAST_EVENT_ID = Parameter(
 )
 REQUEST_ID = Parameter(
     "X-Request-Id",
-    "Yours, if you have one; it comes back, and stands in the server's log. One that is not 1 to "
-    "128 characters of `[A-Za-z0-9._~-]` is replaced by the server's own.",
+    "Your id for the request: 1 to 128 characters of `[A-Za-z0-9._~-]`. The response and the "
+    "server's log repeat it. Without a valid one, the server makes its own.",
     {"type": "string", "examples": ["checkout-7f3a"]},
     "header",
 )
 AFTER = Parameter(
     "after",
-    "Resume behind this event, as `Last-Event-ID` does: an event's id. Starts nothing.",
+    "The id of an event, used as `Last-Event-ID` is: the stream resumes after it.",
     {"type": "string", "pattern": f"^{EVENT_ID}$"},
 )
 AFTER_NUMBER = Parameter(
     "after",
-    "Resume behind this event, as `Last-Event-ID` does: an event's id, or its number. Starts "
-    "nothing.",
+    "The id or the number of an event, used as `Last-Event-ID` is: the stream resumes after it.",
     {"type": "string", "pattern": f"^({EVENT_ID}|{NUMBER})$"},
     key="after_number",
 )
 TICKET = Parameter(
     "ticket",
-    "Stands for a key, where a page cannot send headers: see `/v1/tickets`.",
+    "A ticket from `POST /v1/tickets`, in place of a key. Pages need it: they cannot send headers "
+    "here.",
     {"type": "string", "pattern": "^tkt_"},
 )
 IDEMPOTENCY_PARAMETER = Parameter(
     "idempotency_key",
-    "As `Idempotency-Key`: who loses the connection before the first event joins its generation "
-    "instead of starting another.",
+    "The same as the header `Idempotency-Key`. A client that loses its connection before the first "
+    "event can repeat the request, and joins its generation.",
     {"type": "string", "pattern": f"^{idempotency.PATTERN.pattern}$"},
 )

@@ -1,7 +1,7 @@
-"""Every error as `application/problem+json` (RFC 9457), whoever raised it.
+"""Every error as `application/problem+json` (RFC 9457).
 
-Quart's own errors (no route, wrong method, body too large) are translated here; anything else
-that was not foreseen is `internal`, with its reason in the log alone.
+Quart's own errors (no route, wrong method, body too large) are translated to ours. Any other
+exception is a bug: the client gets `internal`, and the log gets the traceback.
 """
 
 import logging
@@ -36,19 +36,20 @@ TRANSLATED: dict[int, type[StreamapiError]] = {
     410: GenerationExpired,
     413: TooLarge,
 }
-"""What Quart raises by itself, by its status."""
+"""Our errors for those that Quart raises itself, by status."""
 
 
 def register(app: Quart) -> None:
-    """Let every error of the app have the one body."""
-    app.register_error_handler(StreamapiError, _ours)
+    """Answer every error of the app with a problem."""
+    app.register_error_handler(StreamapiError, _streamapi_error)
     app.register_error_handler(GenerationFailed, _generation_failed)
-    app.register_error_handler(HTTPException, _quarts)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
 
 
 def respond(problem: Problem) -> Response:
-    """The problem as a response, with the headers that say the same; the access line names it."""
+    """The problem as a response, with headers that repeat it. The line of the access log names its
+    code."""
     scope: Any = (request if has_request_context() else websocket).scope
     scope["streamapi.code"] = problem.code
     headers = problem_headers(problem)
@@ -59,7 +60,7 @@ def respond(problem: Problem) -> Response:
     return Response(encode(problem), status=problem.status, headers=headers)
 
 
-async def _ours(error: StreamapiError) -> Response:
+async def _streamapi_error(error: StreamapiError) -> Response:
     return respond(with_request_id(error.problem()))
 
 
@@ -67,30 +68,32 @@ async def _generation_failed(error: GenerationFailed) -> Response:
     return respond(error.problem)
 
 
-async def _quarts(error: HTTPException) -> Response:
+async def _http_error(error: HTTPException) -> Response:
     kind = TRANSLATED.get(error.code or 500, Internal)
     detail = error.description or kind.title
     if isinstance(error, WebsocketMismatch):
-        detail = "This address is a WebSocket: open it with an Upgrade."
-    response = await _ours(kind(detail))
+        detail = "This path is a WebSocket: open it with the header `Upgrade: websocket`."
+    response = await _streamapi_error(kind(detail))
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
 
 
-async def _unforeseen(error: Exception) -> Response:
+async def _unexpected(error: Exception) -> Response:
     logger.exception("a request failed", extra={"request_id": request_id()})
-    return await _ours(Internal("The server's log has the reason, under this request id."))
+    return await _streamapi_error(
+        Internal("The server's log has the reason, under the `request_id` of this problem.")
+    )
 
 
 def with_request_id(problem: Problem) -> Problem:
-    """The problem, as the current request's."""
+    """The problem with the id of the current request."""
     from msgspec.structs import replace
 
     return replace(problem, request_id=request_id())
 
 
 def request_id() -> str:
-    """The id of the current request or socket."""
+    """The id of the current request or WebSocket."""
     return str(getattr(g, "request_id", ""))

@@ -1,7 +1,7 @@
-"""What the head of a request may be (RFC 9112, RFC 9110, RFC 6455): rules over its parts.
+"""Which heads of requests are valid (RFC 9112, RFC 9110, RFC 6455): rules for their parts.
 
-h11 checks characters; it takes any target, any `Host` and any method of them. What two servers
-can read in two ways is refused here, so that a proxy and this server never see two requests.
+h11 checks the characters of a target, a `Host` and a method, and no more. The rules here refuse
+what two servers can read in two ways, so that a proxy and this server never see different requests.
 """
 
 import binascii
@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from streamapi.errors import MalformedRequest
 
 MAX_HOST = 300
-"""Bytes of a `Host`: a name has up to 255 (RFC 1035), and a port up to 6."""
+"""Bytes of a `Host`: a name has up to 255 (RFC 1035), and a port with its colon up to 6."""
 
 MAX_PORT = 65_535
 """The largest port number (RFC 9293)."""
@@ -26,12 +26,12 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
 
 def origin_form(method: bytes, target: bytes, host: bytes) -> bytes:
-    """The request target as path and query, as an origin server is asked (RFC 9112, section 3.2).
+    """The request target as path and query (RFC 9112, section 3.2.1).
 
-    An absolute target is taken when its authority is the request's own `Host`. Raises
+    An absolute target is accepted if its authority is the `Host` of the request. Raises
     `MalformedRequest` for any other target, method or host."""
     if method != method.upper():
-        raise MalformedRequest("A method is written in capital letters, such as GET.")
+        raise MalformedRequest("Write the method in capital letters, such as GET.")
     check_host(host)
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
         return target
@@ -45,14 +45,15 @@ def origin_form(method: bytes, target: bytes, host: bytes) -> bytes:
 
 
 def check_host(host: bytes) -> None:
-    """Raise `MalformedRequest` for a `Host` that is no name, no address, or has no valid port."""
+    """Raise `MalformedRequest` for a `Host` that is not a name or an address, with or without a
+    port."""
     if len(host) > MAX_HOST or not _is_host(host):
         raise MalformedRequest("The Host header is not a host name with an optional port.")
 
 
 def check_query(query: bytes) -> None:
-    """Raise `MalformedRequest` where percent-encoding gives no UTF-8. A percent sign without two
-    hexadecimal digits stands for itself, as in the URL standard."""
+    """Raise `MalformedRequest` if the percent-encoded bytes are not UTF-8. A percent sign without
+    two hexadecimal digits is a literal one, as in the URL standard."""
     if b"%" in query:
         try:
             unquote_to_bytes(query).decode()

@@ -1,4 +1,4 @@
-"""What several routes answer, as types: a generation, in the forms that a caller sees.
+"""What several routes answer, as types: a generation, in the forms that clients see.
 
 A shape of one route stands in that route's file, which builds its answer from the shape. The
 answers here are written by hand in `answer.py`, for speed; tests hold what a server really
@@ -15,15 +15,18 @@ from streamapi.errors import Problem
 from streamapi.generation.event import FinishReason, Status, Timings, Usage
 from streamapi.generation.generation import CacheStatus
 
-GenerationId = Annotated[str, Meta(pattern="^gen_", description="Public and unguessable.")]
+GenerationId = Annotated[
+    str, Meta(pattern="^gen_", description="The id of the generation. It cannot be guessed.")
+]
 Moment = Annotated[
     str, Meta(description="RFC 3339, in UTC.", extra_json_schema={"format": "date-time"})
 ]
 
 
 class ModelUsed(Struct, kw_only=True):
-    """`requested` by the caller or by default; `served` as the provider names it, null until it
-    is known; `dropped` are the parameters that the model does not take."""
+    """`requested` is the model of the request, or the default. `served` is the provider's name of
+    the model that answers, and null until the provider has said it. `dropped` has the parameters
+    that the model does not support."""
 
     requested: str
     served: str | None
@@ -31,7 +34,7 @@ class ModelUsed(Struct, kw_only=True):
 
 
 class Held(Struct, kw_only=True):
-    """What every answer says of its generation."""
+    """What every answer says about its generation."""
 
     id: GenerationId
     task: str
@@ -42,8 +45,8 @@ class Held(Struct, kw_only=True):
 
 
 class Answer(Held, kw_only=True):
-    """A generation as it stands: null is what is not known (yet). `result` holds what has come,
-    in the shape of the task's own result once `status` is `done`."""
+    """A generation as it is now. What is not known yet is null. `result` has the text so far; once
+    `status` is `done`, it has the shape of the task's result."""
 
     status: Status
     result: dict[str, Any] | None
@@ -55,7 +58,7 @@ class Answer(Held, kw_only=True):
 
 
 class Accepted(Answer, kw_only=True):
-    """A generation that has begun; `events` is where to follow it."""
+    """A generation that has started. `events` is the URL at which you can follow it."""
 
     events: str
 
@@ -71,7 +74,7 @@ class DoneAnswer(Held, kw_only=True):
 
 
 class StartData(Struct, kw_only=True):
-    """Always the first event. `model` is the one asked for."""
+    """The first event of every stream. `model` is the model of the request, or the default."""
 
     generation: GenerationId
     task: str

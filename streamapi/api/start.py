@@ -38,7 +38,7 @@ async def start_generation(
     if (earlier := await ticket_claims.find_bound(parts, request.digest)) is not None:
         return earlier
     try:
-        generation = await intake.start(parts, current, request, limits.tell)
+        generation = await intake.start(parts, current, request, limits.report)
     except CallerError as error:
         limits.wait_longer(error)
         raise

@@ -20,10 +20,11 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 from quart import Blueprint, Response
 
-from streamapi.api.body import read_object, validate
+from streamapi.api.body import read_object
 from streamapi.api.description import Description, Parameter, Reply, Tag
 from streamapi.errors import NotFound
 from streamapi.generation.event import encode
+from streamapi.validation import validate
 
 ECHOES = Tag("Echoes", "What comes back.")
 LOUD = Parameter("loud", "Whether the echo shouts.", {"type": "boolean"})

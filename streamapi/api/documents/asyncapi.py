@@ -1,7 +1,7 @@
-"""The AsyncAPI document: the WebSocket doors, whose messages OpenAPI cannot describe.
+"""The AsyncAPI document: the messages of the WebSockets, which OpenAPI cannot describe.
 
-What a client may say is described from the structs that read it; what the server says is the
-data of the same events as everywhere, with `type`, `generation` and `n` before it.
+A client's messages are described by the structs that decode them. A message of the server is the
+data of an event, as in the other transports, with `type`, `generation` and `n` before it.
 """
 
 from typing import Any, get_args
@@ -15,23 +15,27 @@ from streamapi.tasks.task import Task
 
 CLOSE_CODES = {
     "1000": "The client closed the socket.",
-    "1001": "This process is ending: open another socket and resume.",
+    "1001": "This process is shutting down: open another WebSocket and resume.",
     "1009": "A message was too large.",
-    "1013": "Nobody can say whose key this is now: try again.",
-    "4401": "The first message was no `auth` with a good key, or the key has died.",
-    "4408": "Nothing ran and nothing was said for a while. Send `ping` to stay.",
+    "1008": "Too many small frames came in a short time.",
+    "1013": "The server cannot check the key at the moment: try again.",
+    "4401": "The first message was not `auth` with a valid key, or the key has been revoked or has "
+    "expired.",
+    "4408": "No generation ran and no message came for a while. Send `ping` to keep the WebSocket "
+    "open.",
+    "4429": "Too many wrong keys came from this address: wait a minute, then try again.",
 }
-REF: Schema = {"description": "The client's own name for what it asked."}
+REF: Schema = {"description": "The client's own name for its message."}
 WHOLE = {"type": "integer", "minimum": 1}
 
 
 def document(schemas: Schemas) -> dict[str, Any]:
     """The document for the tasks of these schemas."""
-    said = {kind.__struct_config__.tag: kind for kind in get_args(Messages)}
-    messages = {f"client.{name}": _message(str(name), ref(kind)) for name, kind in said.items()}
+    client = {kind.__struct_config__.tag: kind for kind in get_args(Messages)}
+    messages = {f"client.{name}": _message(str(name), ref(kind)) for name, kind in client.items()}
     messages |= _server_messages(schemas, None)
     channels = {"any": _channel("/v1/ws", "Any task", messages)}
-    described = {**schemas.components, **struct_components(said.values())}
+    described = {**schemas.components, **struct_components(client.values())}
     every = dict(messages)
     for task in schemas.tasks.values():
         own = {f"{task.name}.client.start": _start(task, schemas)}
@@ -45,8 +49,9 @@ def document(schemas: Schemas) -> dict[str, Any]:
         "info": {
             "title": "streamapi: WebSocket",
             "version": info().version,
-            "description": "Text frames of JSON, many generations on one socket. A bad message "
-            "gets `error` and the socket stays open. The HTTP doors: /openapi.json.",
+            "description": "Text frames of JSON, for many generations on one WebSocket. The answer "
+            "to an invalid message is `error`, and the WebSocket stays open. /openapi.json "
+            "describes the HTTP transports.",
         },
         "defaultContentType": "application/json",
         "channels": channels,
@@ -56,7 +61,7 @@ def document(schemas: Schemas) -> dict[str, Any]:
 
 
 def _server_messages(schemas: Schemas, task: Task[Any] | None) -> dict[str, Schema]:
-    """What the server says: of a task, only what differs from any other's."""
+    """The server's messages; for a task, only those that differ from task to task."""
     if task is not None:
         events = schemas.events(schemas.answer_type(task))
         return {f"{task.name}.server.done": _message("done", _frame("done", events["done"]))}
@@ -83,7 +88,7 @@ def _start(task: Task[Any], schemas: Schemas) -> Schema:
 def _instead(
     messages: dict[str, Schema], task: Task[Any], own: dict[str, Schema]
 ) -> dict[str, Schema]:
-    """The messages of a task's channel: its own in the place of the general ones."""
+    """The messages of a task's channel: its own replace the general ones."""
     return {
         (f"{task.name}.{name}" if f"{task.name}.{name}" in own else name): message
         for name, message in messages.items()
@@ -127,11 +132,11 @@ def _channel(address: str, title: str, messages: dict[str, Schema]) -> Schema:
 
 
 def _operations(channels: dict[str, Schema]) -> dict[str, Schema]:
-    """`receive` is what the server hears, `send` what it says."""
+    """`receive` has the messages that the server receives, `send` those that it sends."""
     found: dict[str, Schema] = {}
     for name, channel in channels.items():
         for action, side in (("receive", "client."), ("send", "server.")):
-            heard = [
+            sent = [
                 {"$ref": f"#/channels/{name}/messages/{message}"}
                 for message in channel["messages"]
                 if side in message
@@ -139,6 +144,6 @@ def _operations(channels: dict[str, Schema]) -> dict[str, Schema]:
             found[f"{name}_{action}"] = {
                 "action": action,
                 "channel": {"$ref": f"#/channels/{name}"},
-                "messages": heard,
+                "messages": sent,
             }
     return found

@@ -10,33 +10,39 @@ TEXT: Schema = {"type": "string"}
 KEY: Schema = {
     "type": "http",
     "scheme": "bearer",
-    "description": "`Authorization: Bearer sk-streamapi-...`, where the server asks for keys "
-    "(`STREAMAPI_AUTH=keys`); never in an address. A WebSocket takes it in its handshake, or as "
-    "its first message: `auth`.",
+    "description": "`Authorization: Bearer sk-streamapi-...`, on a server with keys "
+    "(`STREAMAPI_AUTH=keys`). Never put a key into a URL. For a WebSocket, send the header in the "
+    "handshake, or the message `auth` first.",
 }
 
 HEADERS: dict[str, Schema] = {
-    "X-Request-Id": {"description": "The caller's id for the request, or ours.", "schema": TEXT},
-    "Generation-Id": {"description": "The generation that answers.", "schema": TEXT},
-    "Location": {"description": "Where the generation is.", "schema": TEXT},
-    "Preference-Applied": {"description": "The preference that was kept.", "schema": TEXT},
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
+    "X-Request-Id": {"description": "Your id for the request, or the server's.", "schema": TEXT},
+    "Generation-Id": {"description": "The id of the generation.", "schema": TEXT},
+    "Location": {"description": "The URL of the new resource.", "schema": TEXT},
+    "Preference-Applied": {
+        "description": "The preference that the server has followed (RFC 7240).",
+        "schema": TEXT,
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before another try.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
     "RateLimit": {
-        "description": "What is left of each limit (`r`), and the seconds until it is whole (`t`).",
+        "description": "What is left of each limit (`r`), and the seconds until it is full (`t`).",
         "schema": {
             "type": "string",
             "examples": ['"requests";r=119;t=1, "tokens";r=997991;t=1, "streams";r=199'],
         },
     },
     "RateLimit-Policy": {
-        "description": "How much (`q`) in how many seconds (`w`), of each limit.",
+        "description": "The quota of each limit (`q`), and its window in seconds (`w`).",
         "schema": {
             "type": "string",
             "examples": ['"requests";q=120;w=60, "tokens";q=1000000;w=60'],
         },
     },
     "x-should-retry": {
-        "description": "Whether trying again can help: `retryable`, for clients that read headers.",
+        "description": "Whether another try can succeed: `retryable` of the problem, as a header.",
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
 }

@@ -1,8 +1,8 @@
-"""The OpenAPI document: quart-schema walks the routes, and this tells what it cannot know.
+"""The OpenAPI document: quart-schema walks the routes, and their descriptions add the rest.
 
-quart-schema describes JSON alone: event streams, sockets, errors and response headers are added
-to each operation it finds. It would build the document at each request; here that happens once,
-when the routes are all there.
+quart-schema knows the path and the docstring of a route. The description of the route adds its
+bodies, event streams, parameters, errors and response headers. quart-schema would build the
+document for each request; here it is built once, when all routes are registered.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,15 +25,15 @@ from streamapi.services import Services
 from streamapi.version import version
 
 DESCRIPTION = """
-JSON in, JSON out. Every task can be asked by four doors: one JSON answer, Server-Sent Events by
-POST and by GET, and WebSocket; and an answer can be begun now and followed later
-(`Prefer: respond-async`). All doors read the same log of events, so they cannot disagree.
+Every task has four transports: one JSON answer, Server-Sent Events by POST, Server-Sent Events by
+GET, and WebSocket. With `Prefer: respond-async` you can start an answer now and follow it later.
+All transports read the same log of events, so that they give the same answer.
 
-**A stream without an ending event is not over: resume it.**
+**A stream that stops without `done`, `failed` or `cancelled` is not over: resume it.**
 
-Errors are `application/problem+json` (RFC 9457) with a `code`, and say whether trying again can
-help (`retryable`). After the first byte the same object comes in the `failed` event. The
-WebSocket messages are described in [/asyncapi.json](/asyncapi.json).
+An error is `application/problem+json` (RFC 9457). Its `code` names the error, and `retryable` says
+whether another try can succeed. Once a stream has started, the event `failed` holds the same
+object. [/asyncapi.json](/asyncapi.json) describes the messages of the WebSockets.
 """
 
 

@@ -1,8 +1,8 @@
-"""Event streams, as OpenAPI has them.
+"""Event streams, in OpenAPI.
 
-OpenAPI 3.2 describes a stream by `itemSchema` (section 4.14.3): the schema of one event as a parser
-of Server-Sent Events gives it. OpenAPI 3.1 has no word for it: there the media type is text, and
-`x-events` has the schema of each event's data.
+OpenAPI 3.2 describes a stream by `itemSchema` (section 4.14.3): the schema of one event, as a
+parser of Server-Sent Events returns it. OpenAPI 3.1 cannot describe a stream: there the body is
+text, and `x-events` has the schema of each event's data.
 """
 
 from typing import Any
@@ -16,17 +16,18 @@ from streamapi.generation.log import Entry
 
 MEDIA_TYPE = "text/event-stream"
 STREAM = (
-    "Each event has its type (`event:`), one line of JSON (`data:`, whose schema is its type's) "
-    "and an id (`id:`, `{generation}.{n}`). `start` comes first; after any `wait` "
-    "comes content (`delta`, `label`); exactly one of `done`, `failed` and `cancelled` comes "
-    "last. A stream without its ending is not over: resume it with the last id, as "
-    "`Last-Event-ID` or `?after=`. Silence is broken by comments, on GET by `event: ping`."
+    "Each event has a type (`event:`), one line of JSON (`data:`) and an id (`id:`, "
+    "`{generation}.{n}`); the type decides the schema of the JSON. The first event is `start`. "
+    "Some `wait` events may come next, then the content (`delta`, `label`). The last event is "
+    "`done`, `failed` or `cancelled`. A stream that stops without one of these is not over: "
+    "resume it with the last id, as `Last-Event-ID` or `?after=`. While nothing happens, the "
+    "stream sends comments, or `event: ping` if the request is a GET."
 )
 
 
 def events(description: str, kinds: dict[str, Schema], *, pings: bool) -> Schema:
-    """A response that is a stream of events of these types. With `pings`, its silence is broken by
-    `ping` events, else by comments."""
+    """A response that is a stream of events of these types, with `ping` events among them if
+    `pings`."""
     items = [_item(kind, data) for kind, data in kinds.items()]
     if pings:
         items.append(_ping())

@@ -1,4 +1,4 @@
-"""Problems that are answered before the app is asked: the same body and headers as everywhere."""
+"""Problems that are answered before the app gets the request, with the usual body and headers."""
 
 import math
 import secrets
@@ -12,12 +12,12 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def new_request_id() -> str:
-    """An id for a request that brings none, or none that can be shown."""
+    """An id for a request that has none, or not a valid one."""
     return f"req_{secrets.token_urlsafe(12)}"
 
 
 def problem_headers(problem: Problem) -> dict[str, str]:
-    """The headers of an answer that say the same as its problem."""
+    """The headers of a response that repeat what its problem says."""
     headers = {
         "Content-Type": "application/problem+json",
         "Cache-Control": "no-store",
@@ -29,17 +29,17 @@ def problem_headers(problem: Problem) -> dict[str, str]:
 
 
 def closing_answer(error: StreamapiError, status: int | None = None) -> tuple[int, Headers, bytes]:
-    """The status, the headers and the body of an answer behind which the connection closes.
-    `status` replaces the error's own."""
+    """The status, the headers and the body of a response after which the connection closes.
+    `status` replaces the status of the error."""
     problem = replace(error.problem(), request_id=new_request_id())
     if status is not None:
         problem = replace(problem, status=status)
     body = encode(problem)
-    said = {
+    fields = {
         **problem_headers(problem),
         "Content-Length": str(len(body)),
         "X-Request-Id": problem.request_id or "",
         "Connection": "close",
     }
-    headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
+    headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
     return problem.status, headers, body

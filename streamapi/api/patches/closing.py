@@ -1,8 +1,8 @@
-"""How a connection ends: early answers that are seen, refused heads, and the time for each.
+"""How a connection ends: early responses that clients see, refused heads, and their timeouts.
 
-Hypercorn closes a connection behind an answer that comes before the request's body has. Bytes that
-arrive after that reset the connection, and the client never sees the answer. Here what is left of
-the body is received and thrown away (RFC 9112, 9.3 and 9.6).
+Hypercorn closes a connection after a response that it sends before the request's body has arrived.
+Bytes that arrive after the close reset the connection, and then the client never sees the response.
+Here the rest of the body is received and thrown away (RFC 9112, 9.3 and 9.6).
 """
 
 import asyncio
@@ -27,30 +27,30 @@ from streamapi.errors import MalformedRequest
 CONNECTION = "streamapi.connection"
 
 LINGER_BYTES, LINGER_SECONDS = 16_000_000, 2.0
-"""How much, and how long, a connection that closes goes on receiving, to throw it away: a client
-that has its answer stops soon, and one that does not look is cut off."""
+"""How many bytes, and for how many seconds, a closing connection still receives and throws away. A
+client that has seen the response stops soon; a client that ignores it is cut off."""
 
 
 class ClosingConnection(H11Protocol):
-    """A connection of Hypercorn's that ends so that its client sees the last answer."""
+    """A connection of Hypercorn's that closes so that its client sees the last response."""
 
     _timer: asyncio.TimerHandle | None = None
-    """What closes the connection: for a head, the rest of a body, or the last bytes of a client
-    that comes too late. Only one of them is waited for at a time."""
+    """Closes the connection if a head, the rest of a body, or the client's close comes too late.
+    The connection waits for only one of them at a time."""
     _to_drop: int | None = None
-    """Once the connection closes, nothing more is parsed: how many more bytes are received and
-    thrown away."""
+    """How many more bytes are received and thrown away, once the connection closes: nothing more
+    is parsed then."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # The state that Hypercorn gives is one for all connections; this one's own is in a copy.
+        # Hypercorn gives one state to all connections, so this connection puts itself into a copy.
         self.connection_state = ConnectionState({**self.connection_state, CONNECTION: self})
         self._server = cast(TCPServer, cast(MethodType, self.send).__self__)
         self._bounds = ConnectionBounds.of_app(self.app)
 
     def linger(self, seconds: float) -> None:
-        """Close when the client does, or after `seconds`: a close on bytes that are unread resets
-        the connection, and the client loses what was said last."""
+        """Close when the client closes, or after `seconds`. A close while bytes are unread would
+        reset the connection, and the client would lose the last response."""
         transport = self._server.writer.transport
         self._to_drop = LINGER_BYTES
         if not transport.is_closing():
@@ -60,8 +60,8 @@ class ClosingConnection(H11Protocol):
             self._close_after(seconds)
 
     def _must_close(self) -> bool:
-        """Whether a response that begins now is the last on its connection: a refused WebSocket
-        is, and so is an answer before a body that is too large, or of unknown length."""
+        """Whether a response that begins now is the last on its connection: after a refused
+        WebSocket, and before the end of a body that is too large or of unknown length."""
         if isinstance(self.connection, H11WSConnection):
             return True
         if self.connection.their_state is not h11.SEND_BODY:
@@ -73,7 +73,7 @@ class ClosingConnection(H11Protocol):
         )
 
     async def _maybe_recycle(self) -> None:
-        """A response is complete. Hypercorn closes unless the request is, too."""
+        """Handle the end of a response. Hypercorn would close if the request is not complete."""
         connection = self.connection
         lingers = getattr(self.stream, "lingers", False)
         early = connection.their_state is h11.SEND_BODY
@@ -90,8 +90,8 @@ class ClosingConnection(H11Protocol):
             await super()._maybe_recycle()
 
     async def _read_on(self) -> None:
-        """Throw away what has come of a body that nobody wants; behind its end the connection is
-        as good as new. The rest has the time that every body has."""
+        """Throw away the part of an unwanted body that has arrived. The rest has as much time as
+        any body; after its end, the connection is ready for the next request."""
         try:
             while self.connection.their_state is h11.SEND_BODY:
                 if self.connection.next_event() is h11.NEED_DATA:
@@ -105,10 +105,10 @@ class ClosingConnection(H11Protocol):
         await super()._maybe_recycle()
 
     async def _refuse(self, error: Exception) -> None:
-        """Answer what is no request, if it can be answered, and close."""
+        """Answer a bad head or body with a problem, if no response has begun, and close."""
         status = getattr(error, "error_status_hint", 400)
         data = self._refusal(status, getattr(error, "detail", FAULTS[status]))
-        await self._close_stream()  # whoever reads a body that broke off waits no longer
+        await self._close_stream()  # a route that waits for the rest of the body is told
         if data:
             await self.send(RawData(data=data))
             self.linger(LINGER_SECONDS)
@@ -116,7 +116,7 @@ class ClosingConnection(H11Protocol):
             await self.send(Closed())
 
     def _refusal(self, status: int, detail: str) -> bytes:
-        """A problem as the bytes of a response; nothing where a response has begun already."""
+        """A problem as the bytes of a response; no bytes if a response has begun already."""
         connection = cast(h11.Connection, self.connection)
         if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return b""
@@ -141,7 +141,7 @@ class ClosingConnection(H11Protocol):
             self._timer = None
 
     def _too_late(self) -> None:
-        """The time is over for what was waited for."""
+        """End a connection whose timer has run out."""
         self._timer = None
         if self._to_drop is None and self._head_began():
             self._server.writer.write(self._refusal(408, FAULTS[408]))

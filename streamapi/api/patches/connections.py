@@ -1,7 +1,7 @@
-"""Bounds of connections: in all, from each address, and of the time that a head may take.
+"""Bounds of connections: of all together, of each address, and of the time for a head.
 
-Hypercorn accepts whatever comes: one address can take every descriptor of the process, and with it
-the way to the model. What is over a bound is told so and closed.
+Hypercorn accepts every connection, so one address can take every file descriptor of the process,
+and then the process cannot reach the model. A connection beyond a bound gets a 503 and is closed.
 """
 
 import logging
@@ -29,8 +29,8 @@ EXTENSION = "streamapi.connections"
 
 @dataclass
 class ConnectionBounds:
-    """What a connection may take, and how many there are now: `most` in all, `most_per_address`
-    from one address, where 0 is no bound. Times are in seconds."""
+    """The bounds of connections, and the number of open ones. There may be `most` in all and
+    `most_per_address` from one address, where 0 is no bound. Times are in seconds."""
 
     most: int
     most_per_address: int
@@ -43,9 +43,9 @@ class ConnectionBounds:
 
     @classmethod
     def of_settings(cls, settings: Settings) -> "ConnectionBounds":
-        """The bounds that the settings ask for. Half of the descriptors are left for the model and
-        the stores. Behind a trusted proxy all connections come from its address, so there only
-        the bound of all counts."""
+        """The bounds in the settings. Half of the file descriptors are kept for the model, Redis
+        and the database. Behind a trusted proxy all connections come from the proxy's address, so
+        only the bound of all together applies."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return cls(
             min(settings.max_connections, descriptors // 2),
@@ -62,7 +62,7 @@ class ConnectionBounds:
         return found
 
     def enter(self, address: str) -> bool:
-        """Count a new connection from an address. False, and nothing is counted, beyond a bound."""
+        """Count a new connection from an address. Beyond a bound: False, and it is not counted."""
         here = self.by_address.get(address, 0)
         full = self.open >= self.most or 0 < self.most_per_address <= here
         if full and not self.refusing:
@@ -74,7 +74,7 @@ class ConnectionBounds:
         return not full
 
     def leave(self, address: str) -> None:
-        """Count a connection no more."""
+        """Stop counting a connection."""
         self.open -= 1
         self.by_address[address] -= 1
         if not self.by_address[address]:
@@ -97,14 +97,14 @@ class BoundedServer(TCPServer):
             bounds.leave(address)
 
     async def _read_data(self) -> None:
-        """Read to the end. Hypercorn then waits for the task that watches over idle connections,
-        up to `keep_alive_timeout`, with the descriptor open."""
+        """Read to the end, and stop the task that closes idle connections. Hypercorn would wait for
+        that task up to `keep_alive_timeout`, with the file descriptor open."""
         await super()._read_data()
         await self.idle_task.stop()
 
     async def _close(self) -> None:
-        """Close, also where the peer has reset the connection before: Hypercorn lets some of the
-        system's errors through, so a client could fill the log with tracebacks."""
+        """Close, also after the client has reset the connection. Hypercorn does not catch every
+        error of the operating system here, so a client could fill the log with tracebacks."""
         with suppress(OSError):
             await super()._close()
 
@@ -126,7 +126,7 @@ def _address(writer: Any) -> str:
 
 
 def _busy() -> bytes:
-    """The answer to a connection that is one too many, without reading its request."""
+    """The response to a connection beyond a bound; its request is not read."""
     status, headers, body = closing_answer(Overloaded("Too many connections are open."))
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     return b"HTTP/1.1 %d \r\n%b\r\n%b" % (status, lines, body)

@@ -1,6 +1,7 @@
-"""How a connection reads requests and writes responses: heads are checked, chunks written directly.
+"""How a connection reads requests and writes responses: heads are checked, chunks written
+directly.
 
-How it ends is in `closing.py`.
+How a connection ends is in `closing.py`.
 """
 
 from collections.abc import Callable
@@ -25,36 +26,38 @@ from streamapi.errors import MalformedRequest
 class Http1Connection(ClosingConnection):
     """A connection of Hypercorn's.
 
-    It frames the pieces of a chunked body itself (RFC 9112, section 7.1). h11 sends each through
-    its state machine, which changes nothing between the head and the end of a response, and cost
-    a tenth of an event."""
+    It frames the chunks of a body itself (RFC 9112, section 7.1). h11 would send each through its
+    state machine, which does nothing between the head and the end of a response, and took a tenth
+    of the time of an event."""
 
     _chunked = False
 
     async def initiate(self) -> None:
-        """Begin: the first head is waited for."""
+        """Begin to wait for the first head."""
         self._close_after(self._bounds.head_timeout)
 
     async def handle(self, event: ServerEvent) -> None:
-        """Take what was received, or that nothing more will be."""
+        """Handle received bytes, or the end of the connection."""
         if not isinstance(event, RawData):
             self._stop_timer()
             self._to_drop = 0
-            await self.can_read.set()  # else it waits for ever for the response before
+            await (
+                self.can_read.set()
+            )  # else it waits for ever for the response of the request before
             await super().handle(event)
         elif self._to_drop is not None:
             self._to_drop -= len(event.data)
             if self._to_drop < 0:
                 self._server.writer.close()
         elif self.connection.their_state is not h11.MUST_CLOSE:
-            # Nothing behind a request that says it is the last (RFC 9112, 9.6).
+            # What comes after a request with `Connection: close` is ignored (RFC 9112, 9.6).
             self.connection.receive_data(event.data)
             await self._handle_events()
             if self.stream is None and self._timer is None and self._head_began():
                 self._close_after(self._bounds.head_timeout)
 
     async def _handle_events(self) -> None:
-        """Hypercorn's, but for heads that are refused and bodies that nobody wants."""
+        """As Hypercorn's, but bad heads are refused and unwanted bodies are dropped."""
         if self.stream is None and self.connection.their_state is h11.SEND_BODY:
             await self._read_on()
         while self._to_drop is None and self.connection.their_state is not h11.MUST_CLOSE:
@@ -89,8 +92,8 @@ class Http1Connection(ClosingConnection):
         connection = self.connection
         await self._create_stream(request)
         if self.connection is connection and isinstance(connection, h11.Connection):
-            # No WebSocket: any other upgrade is passed over. h11 would not read on meanwhile, and
-            # so not notice that the client leaves.
+            # It is not a WebSocket, and any other upgrade is ignored. While h11 waits for an answer
+            # to an upgrade, it reads nothing, and so does not notice that the client leaves.
             connection._cstate.pending_switch_proposals.clear()
 
     async def stream_send(self, event: Event) -> None:
@@ -109,8 +112,9 @@ class Http1Connection(ClosingConnection):
             self._chunked = False
 
     def write_piece(self, make: Callable[[], bytes]) -> bool:
-        """Write a piece of the body in the caller's own turn. False, and nothing is made, when
-        the peer is behind: then it goes the way through the app, which waits for the peer."""
+        """Write a chunk of the body at once. False if the client has not read the bytes before it:
+        then `make` is not called, and the caller sends through the app, which waits for the
+        client."""
         transport = self._server.writer.transport
         if (
             not self._chunked
@@ -125,8 +129,8 @@ class Http1Connection(ClosingConnection):
 
 
 def direct(scope: Any) -> Callable[[Callable[[], bytes]], bool]:
-    """How to write to the response of a scope directly (`write_piece`); on servers that are not
-    ours, and where nothing is chunked, it cannot be."""
+    """The `write_piece` of the connection of a scope. Under another server than ours there is none,
+    so it is a function that returns False."""
     connection = (scope.get("state") or {}).get(CONNECTION)
     return connection.write_piece if connection is not None else lambda make: False
 

@@ -1,4 +1,4 @@
-"""What Quart's and Hypercorn's WebSockets leave unbounded, bounded: each with its incident."""
+"""Bounds for the WebSockets of Hypercorn and Quart, which have few: each with its reason."""
 
 import asyncio
 from time import time
@@ -30,36 +30,37 @@ from streamapi.api.request_head import is_websocket_key
 from streamapi.errors import MalformedRequest
 
 QUEUE = 2
-"""Messages that wait to be read; beyond it the connection is not read from. Each may have
-`MAX_BODY_BYTES`, and Hypercorn holds `max_app_queue_size` more (`hypercorn.toml`)."""
+"""Messages that wait for the app. When so many wait, the server stops reading from the connection.
+Each may have `MAX_BODY_BYTES`, and Hypercorn holds `max_app_queue_size` more (`hypercorn.toml`)."""
 
 SLICE = 4096
-"""Bytes that are given to wsproto at once. It moves all that it has not parsed yet, twice for each
-frame, so a flood of small frames costs more the more of it is given."""
+"""Bytes that wsproto gets at once. For each frame wsproto moves all bytes that it has not parsed
+yet, twice, so a flood of small frames is cheaper in small slices."""
 
 PIECES_PER_TURN = 64
-"""Frames, or pieces of a frame, that are parsed before the event loop's other tasks have a turn. A
-piece costs about 6 us."""
+"""Frames, or pieces of a frame, that are parsed before other tasks of the event loop run. A piece
+takes about 6 us."""
 
 SMALL = 512
-"""Bytes below which a piece counts as small: a client that sends many of them makes more work than
-it has. Larger ones are bounded by the network."""
+"""Bytes below which a piece counts as small. Many small pieces cost the server more work than the
+client; the network bounds the number of larger ones."""
 
 SMALL_PER_SECOND, SMALL_AT_ONCE = 500.0, 2000.0
-"""Small pieces that a connection may send, whatever they are: pings, pongs, fragments, messages.
-Beyond it the socket is closed with 1008. A megabyte in fragments of 500 bytes is allowed."""
+"""Small pieces that a connection may send, of every kind: pings, pongs, fragments, messages. After
+more of them the WebSocket is closed with 1008. A megabyte in fragments of 500 bytes is allowed."""
 
 
 class _NoDeflate(PerMessageDeflate):
-    """Hypercorn checks the size of a message after inflating it, so one megabyte on the wire
-    can freeze the process as one gigabyte; and it cannot be told to refuse compression."""
+    """Refuses compression. Hypercorn checks the size of a message after it has inflated it, so a
+    megabyte on the wire can become a gigabyte and freeze the process. No setting turns it off."""
 
     def accept(self, offer: str) -> None:
         return None
 
 
 class StrictHandshake(Handshake):
-    """Hypercorn takes any `Sec-WebSocket-Key`, and fails over headers that are not ASCII."""
+    """Refuses an invalid `Sec-WebSocket-Key`, and headers that are not ASCII. Hypercorn accepts the
+    former, and fails over the latter."""
 
     def __init__(self, headers: list[tuple[bytes, bytes]], http_version: str) -> None:
         try:
@@ -72,21 +73,21 @@ class StrictHandshake(Handshake):
 
 
 class BoundedStream(WSStream):
-    """A WebSocket of Hypercorn's. What it receives is parsed in slices, counted, and parsed no
-    further once there is too much of it; and whatever ends it, the app is told and the connection
-    closes. Hypercorn leaves both open behind an error in the handshake, and behind a message that
-    is too big."""
+    """A WebSocket of Hypercorn's. It parses and counts received bytes in slices, and stops when
+    there are too many. However it ends, the app gets to know it and the connection closes.
+    Hypercorn keeps the app and the connection open after an error in the handshake, and after a
+    message that is too big."""
 
     lingers = False
-    """Whether the connection closes by us: then its last bytes are still received."""
+    """Whether the server closes first: then the client's last bytes are still received."""
     _since_turn = 0
     _small = 0
     _too_big: int = CloseReason.MESSAGE_TOO_BIG
     _due = 0.0  # when the small pieces so far have come at their rate
 
     def bound_message(self, most: int, code: int) -> None:
-        """Let the next message have `most` bytes, beyond which the socket is closed with `code`;
-        those after it have the bound of all."""
+        """Bound the next message to `most` bytes, and close with `code` beyond them. Later
+        messages have the usual bound."""
         self.buffer.max_length, self._too_big = most, code
 
     async def handle(self, event: Event) -> None:
@@ -95,8 +96,8 @@ class BoundedStream(WSStream):
         if self.closed or not isinstance(event, Body | Data):
             await super().handle(event)
         elif not self.handshake.accepted:
-            # A client must wait for the answer to its handshake (RFC 6455, section 4.1). What comes
-            # behind a refusal is thrown away: there is one answer.
+            # A client must wait for the answer to its handshake (RFC 6455, section 4.1). After a
+            # refusal the bytes are thrown away, so that there is only one answer.
             if self.state is ASGIWebsocketState.HANDSHAKE:
                 await self._send_error_response(400)
         else:
@@ -108,16 +109,16 @@ class BoundedStream(WSStream):
         await super().app_send(message)
 
     def _make_room(self) -> None:
-        """The client has left: the app must hear it, whatever it has not read yet. It may be the
-        app's own sending that noticed, and then it would wait for room that it does not make."""
+        """Empty the queue of a client that has left, so that the app gets the disconnect. The app
+        may have noticed it while sending, and then would wait for room that only it can make."""
         if isinstance(self.app_put, MethodType):
             queue: asyncio.Queue[Any] = self.app_put.__self__  # type: ignore[assignment]
             while queue.full():
                 queue.get_nowait()
 
     def _drop_messages(self) -> None:
-        """The app has ended: what it has not read goes nowhere. Hypercorn would wait for ever for
-        room in the queue, with the connection open."""
+        """Drop the messages that an ended app has not read. Hypercorn would wait for ever for room
+        in the queue, with the connection open."""
         queue: asyncio.Queue[Any] = cast(MethodType, self.app_put).__self__  # type: ignore[assignment]
         self.app_put = _nowhere
         self.lingers = self.lingers or not queue.empty()
@@ -152,8 +153,8 @@ class BoundedStream(WSStream):
                 return
 
     def _keep(self, event: Message[Any]) -> bool:
-        """Add a piece to its message. False beyond the bound, which is of bytes: Hypercorn counts
-        characters, of up to four bytes each."""
+        """Add a piece to its message. False beyond the bound, which counts bytes: Hypercorn counts
+        characters, which have up to four bytes each."""
         data = event.data
         self.buffer.length += len(data.encode()) - len(data) if isinstance(data, str) else 0
         try:
@@ -163,7 +164,7 @@ class BoundedStream(WSStream):
         return True
 
     async def _go_on(self, event: Any) -> bool:
-        """Count a piece, and let others have a turn. False when there are too many small ones."""
+        """Count a piece, and let other tasks run. False if there were too many small pieces."""
         self._small += len(getattr(event, "data", getattr(event, "payload", b""))) < SMALL
         self._since_turn += 1
         if self._since_turn < PIECES_PER_TURN:
@@ -175,7 +176,7 @@ class BoundedStream(WSStream):
         return self._due <= now + SMALL_AT_ONCE / SMALL_PER_SECOND
 
     async def _end_by_client(self, event: CloseConnection) -> None:
-        """Answer a close, or say what was wrong with a frame, and let the connection close."""
+        """Answer a close frame, or close because of a frame that cannot be read."""
         if self.connection.state is ConnectionState.OPEN:  # wsproto could not read a frame
             await self._end(event.code)
             return
@@ -184,7 +185,7 @@ class BoundedStream(WSStream):
         await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _end(self, code: int) -> None:
-        """Close for a reason of ours."""
+        """Close with a code of ours."""
         self.lingers = True
         await self._send_wsproto_event(CloseConnection(code=code))
         await self.send(StreamClosed(stream_id=self.stream_id))
@@ -203,12 +204,12 @@ class BoundedStream(WSStream):
 
 
 async def _nowhere(message: Any) -> None:
-    """Where messages go that nobody reads."""
+    """Drop a message that nobody reads."""
 
 
 def bound_first_message(scope: Any, most: int, code: int) -> None:
-    """Bound the first message of a scope's WebSocket, on a server of ours: beyond `most` bytes it
-    is closed with `code`. There is no socket any more where the client has left."""
+    """Bound the first message of a scope's WebSocket to `most` bytes, and close with `code` beyond
+    them. Nothing happens under another server than ours, or after the client has left."""
     connection = (scope.get("state") or {}).get(CONNECTION)
     stream = getattr(connection, "stream", None)
     if isinstance(stream, BoundedStream):
@@ -216,8 +217,8 @@ def bound_first_message(scope: Any, most: int, code: int) -> None:
 
 
 class BoundedSocket(ASGIWebsocketConnection):
-    """Quart's connection, with a bound on the messages that wait (its own queue has none), and
-    with empty binary messages told from missing ones."""
+    """Quart's side of a WebSocket, with a bound on the messages that wait (Quart's queue has none).
+    It also accepts an empty binary message, which Quart takes for a missing one."""
 
     def __init__(self, app: Quart, scope: WebsocketScope) -> None:
         super().__init__(app, scope)

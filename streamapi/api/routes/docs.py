@@ -1,4 +1,4 @@
-"""The documentation: `/openapi.json` (3.2), `/openapi-3.1.json` for programs that know no later
+"""The reference: `/openapi.json` (3.2), `/openapi-3.1.json` for programs that know no later
 version, `/asyncapi.json`, and `/docs` to read them.
 
 The page is Scalar's, and its script comes from an installed wheel, so nothing is loaded from
@@ -13,9 +13,9 @@ from importlib.resources import files
 from quart import Quart, Response, request
 from quart_schema import QuartSchema
 
+from streamapi.api.authentication import open_to_all
 from streamapi.api.documents import asyncapi, openapi, streams
 from streamapi.api.limits import CHEAP, unlimited
-from streamapi.api.who import open_to_all
 from streamapi.generation.event import encode
 
 CONTENT_SECURITY_POLICY = (
@@ -27,7 +27,7 @@ YEAR = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 
 START = """\
-// Scalar's defaults ask its makers for fonts, a proxy and a word on usage: none of that here.
+// By default Scalar loads fonts, uses a proxy and reports its use, all at its makers' servers.
 Scalar.createApiReference('#reference', {
   url: '/openapi-3.1.json',
   telemetry: false,
@@ -76,7 +76,7 @@ PAGE = """\
 
 
 class Documentation(QuartSchema):
-    """quart-schema, whose document is made into bytes once."""
+    """quart-schema, whose document is encoded once."""
 
     _bytes: bytes = b""
 
@@ -139,7 +139,7 @@ def register(app: Quart) -> None:
 
 
 async def _document(body: bytes, kind: str, keep: str = REVALIDATE) -> Response:
-    """The bytes, or 304 for who has them already."""
+    """The bytes, or 304 for a client that has them already."""
     response = Response(body, content_type=kind)
     response.headers["Cache-Control"] = keep
     response.set_etag(_tag(body))

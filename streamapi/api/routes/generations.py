@@ -1,9 +1,10 @@
-"""One generation: its answer so far, its events from any point on, cancelling, forgetting."""
+"""A generation: read its answer, follow its events from any point, cancel it, delete it."""
 
 from quart import Blueprint, Response
 
 from streamapi.api import sse
 from streamapi.api.answer import answer, headers
+from streamapi.api.authentication import only_resumes, takes_tickets
 from streamapi.api.context import caller, services
 from streamapi.api.cursor import Cursor, read_cursor
 from streamapi.api.description import (
@@ -19,7 +20,6 @@ from streamapi.api.parameters import AFTER_NUMBER, LAST_EVENT_ID, TICKET
 from streamapi.api.problems import request_id
 from streamapi.api.resume import resume
 from streamapi.api.shapes import Answer
-from streamapi.api.who import only_resumes, takes_tickets
 from streamapi.errors import InvalidRequest, RateLimited
 from streamapi.generation.event import Fold, encode, fold
 from streamapi.generation.generation import Generation
@@ -27,18 +27,18 @@ from streamapi.services import Services
 
 routes = Blueprint("generations", __name__, url_prefix="/v1/generations")
 
-SO_FAR = Reply("The generation as it stands.", Answer, ("Generation-Id",))
+SO_FAR = Reply("The generation as it is now.", Answer, ("Generation-Id",))
 ENDED = Reply(
-    "The event that was named is the ending: there is no more, and no reconnecting.",
+    "You have the last event already. An `EventSource` does not reconnect.",
     headers=("Generation-Id",),
 )
-"""What stops an `EventSource`."""
+"""The answer that stops an `EventSource`."""
 
 
 @routes.get("/<generation_id>")
 @Description("get_generation", GENERATIONS, {200: SO_FAR}, fails=LOOKUP_ERRORS)
 async def get(generation_id: str) -> Response:
-    """The answer of a generation, as far as it has come."""
+    """Get a generation: its answer, or the part that exists so far."""
     parts = services()
     return await _so_far(parts, await parts.generations.find(caller(), generation_id))
 
@@ -55,7 +55,7 @@ async def get(generation_id: str) -> Response:
     fails=(*LOOKUP_ERRORS, *RESUME_ERRORS, RateLimited),
 )
 async def events(generation_id: str) -> Response:
-    """Follow a generation's events, from the first one or from behind the last event seen."""
+    """Follow the events of a generation, from the start or after the last event that you have."""
     cursor = read_cursor() or Cursor(None, 0)
     if cursor.generation not in (None, generation_id):
         raise InvalidRequest(
@@ -67,7 +67,9 @@ async def events(generation_id: str) -> Response:
 @routes.post("/<generation_id>/cancel")
 @Description("cancel_generation", GENERATIONS, {200: SO_FAR}, fails=LOOKUP_ERRORS)
 async def cancel(generation_id: str) -> Response:
-    """Cancel a generation, and get its answer so far. Cancelling it again changes nothing."""
+    """Cancel a generation, and get its answer so far.
+
+    If the generation has ended already, nothing changes."""
     parts = services()
     generation = await parts.generations.find(caller(), generation_id)
     await parts.generations.cancel(generation)
@@ -75,9 +77,16 @@ async def cancel(generation_id: str) -> Response:
 
 
 @routes.delete("/<generation_id>")
-@Description("forget_generation", GENERATIONS, {204: Reply("Forgotten.")}, fails=LOOKUP_ERRORS)
+@Description(
+    "forget_generation",
+    GENERATIONS,
+    {204: Reply("The generation is deleted.")},
+    fails=LOOKUP_ERRORS,
+)
 async def forget(generation_id: str) -> Response:
-    """Forget a generation and its answer. If it is still running, it is cancelled first."""
+    """Delete a generation and its answer.
+
+    If the generation is still running, it is cancelled first."""
     parts = services()
     await parts.generations.forget(await parts.generations.find(caller(), generation_id))
     return Response(b"", status=204)

@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it should be sent work."""
+"""Whether this process is alive, and whether it accepts work."""
 
 import os
 from typing import Literal
@@ -6,10 +6,10 @@ from typing import Literal
 from msgspec import Struct
 from quart import Blueprint, Response
 
+from streamapi.api.authentication import open_to_all
 from streamapi.api.context import services
 from streamapi.api.description import SERVICE, Description, Reply
 from streamapi.api.limits import unlimited
-from streamapi.api.who import open_to_all
 from streamapi.generation.event import encode
 from streamapi.services import Services
 
@@ -17,13 +17,13 @@ routes = Blueprint("health", __name__)
 
 
 class Alive(Struct, kw_only=True):
-    """This process lives."""
+    """The answer of a live process."""
 
     status: Literal["ok"]
 
 
 class Readiness(Struct, kw_only=True):
-    """Whether this process takes work; `running` generations are being written."""
+    """Whether this process accepts work. `running` is the number of generations that it writes."""
 
     status: Literal["ready", "draining"]
     upstream: Literal["gemini", "emulator"]
@@ -33,11 +33,11 @@ class Readiness(Struct, kw_only=True):
 
 
 @routes.get("/healthz")
-@Description("healthz", SERVICE, {200: Reply("It lives.", Alive)})
+@Description("healthz", SERVICE, {200: Reply("The process is alive.", Alive)})
 @unlimited("probes ask often")
 @open_to_all
 async def healthz() -> Response:
-    """This process lives."""
+    """Check that this process is alive."""
     return _json(Alive(status="ok"))
 
 
@@ -45,12 +45,17 @@ async def healthz() -> Response:
 @Description(
     "readyz",
     SERVICE,
-    {200: Reply("It takes work.", Readiness), 503: Reply("It is ending.", Readiness)},
+    {
+        200: Reply("The process accepts work.", Readiness),
+        503: Reply("The process is shutting down.", Readiness),
+    },
 )
 @unlimited("probes ask often")
 @open_to_all
 async def readyz() -> Response:
-    """This process takes work: 503 from the moment it is told to end."""
+    """Check that this process accepts work.
+
+    The status is 503 as soon as the process shuts down."""
     parts = services()
     readiness = Readiness(
         status="draining" if parts.draining else "ready",
@@ -63,7 +68,7 @@ async def readyz() -> Response:
 
 
 def _where(parts: Services) -> Literal["memory", "redis", "redis is away"]:
-    """Where logs are; without Redis, what is shared is not, and what is local goes on."""
+    """Where logs are kept. While Redis is away, each process goes on with the logs of its own."""
     if not parts.settings.redis_url:
         return "memory"
     return "redis" if parts.logs.available else "redis is away"

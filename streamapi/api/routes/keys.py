@@ -1,4 +1,4 @@
-"""The keys of those who ask, for who administers them: made, listed, revoked."""
+"""Keys: made, listed and revoked by an administrator."""
 
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,11 +7,11 @@ from msgspec import Meta, Struct
 from quart import Blueprint, Response, request
 
 from streamapi.access.new_key import NewKey, NewKeyLimits
+from streamapi.api.authentication import needs
 from streamapi.api.body import read_object
 from streamapi.api.context import services
 from streamapi.api.description import KEYS, Description, Parameter, Reply
 from streamapi.api.shapes import Moment
-from streamapi.api.who import needs
 from streamapi.errors import FieldError, InvalidRequest, NotFound
 from streamapi.generation.event import encode
 from streamapi.generation.generations import rfc3339
@@ -25,14 +25,14 @@ PAGE = 100
 """Keys in one answer."""
 
 BEFORE = Parameter(
-    "before", "The last key of the page before.", {"type": "string", "pattern": "^key_"}
+    "before", "The id of the last key on the previous page.", {"type": "string", "pattern": "^key_"}
 )
 
 routes = Blueprint("keys", __name__, url_prefix="/v1/keys")
 
 
 class KeyLimits(Struct, kw_only=True):
-    """How much a key may use; null is what the server gives to every key, 0 is no limit."""
+    """The limits of a key. Null means the limit of the server's settings; 0 means no limit."""
 
     requests_per_minute: int | None
     tokens_per_minute: int | None
@@ -41,7 +41,7 @@ class KeyLimits(Struct, kw_only=True):
 
 
 class Key(Struct, kw_only=True):
-    """What is known of a key; the key itself is not. Of `models`, null is every one."""
+    """A key, without its secret. If `models` is null, the key may use every model."""
 
     id: Annotated[str, Meta(pattern="^key_")]
     owner: str
@@ -51,18 +51,18 @@ class Key(Struct, kw_only=True):
     created: Moment
     expires: Moment | None
     revoked: Moment | None
-    last_used: Annotated[Moment | None, Meta(description="To the minute.")]
+    last_used: Annotated[Moment | None, Meta(description="Accurate to a minute.")]
     limits: KeyLimits
 
 
 class MadeKey(Key, kw_only=True):
-    """A new key. `key` is shown here, and never again."""
+    """A new key. `key` is the secret, and no other response shows it again."""
 
     key: Annotated[str, Meta(pattern="^sk-streamapi-")]
 
 
 class KeyList(Struct, kw_only=True):
-    """Keys, the newest first; `has_more` says that there are older ones."""
+    """Keys, newest first. If `has_more`, there are older keys."""
 
     data: list[Key]
     has_more: bool
@@ -73,12 +73,14 @@ class KeyList(Struct, kw_only=True):
 @Description(
     "create_key",
     KEYS,
-    {201: Reply("The key, shown this once.", MadeKey, ("Location",))},
+    {201: Reply("The key. No other response shows its secret again.", MadeKey, ("Location",))},
     body=NewKey,
     fails=(NotFound,),
 )
 async def create() -> Response:
-    """Make a key. It is in this answer, and never again in another."""
+    """Make a key.
+
+    Its secret is in this response, and in no other."""
     parts, key_auth = services(), _key_auth()
     wanted = validate(NewKey, await read_object())
     wanted.check(parts.tasks, parts.catalogue.cards, time.time())
@@ -93,13 +95,15 @@ async def create() -> Response:
 @Description(
     "list_keys",
     KEYS,
-    {200: Reply("A page of them.", KeyList)},
+    {200: Reply("A page of keys.", KeyList)},
     takes=(BEFORE,),
     fails=(NotFound, InvalidRequest),
 )
 async def list_keys() -> Response:
-    """What is known of each key, the newest first, a hundred at once; the keys themselves are
-    not known. `before` names the last key of the page before."""
+    """List the keys, newest first, a hundred on a page.
+
+    The server does not know the secrets of the keys. For the next page, send the id of the last key
+    as `before`."""
     before = request.args.get("before")
     if before is not None and not before.startswith("key_"):
         raise InvalidRequest.of(FieldError("must be the id of a key, such as key_...", "/before"))
@@ -110,13 +114,15 @@ async def list_keys() -> Response:
 
 @routes.delete("/<key_id>")
 @needs("admin")
-@Description("revoke_key", KEYS, {204: Reply("It is dead.")}, fails=(NotFound,))
+@Description("revoke_key", KEYS, {204: Reply("The key is revoked.")}, fails=(NotFound,))
 async def revoke(key_id: str) -> Response:
-    """Let a key die, for good. What it began ends here at once, and within `STREAMAPI_KEY_TTL`
-    elsewhere. Doing it twice is doing it once."""
+    """Revoke a key for good.
+
+    Its streams end at once on this process, and within `STREAMAPI_KEY_TTL` on the others. If the
+    key is revoked already, nothing changes."""
     key_auth = _key_auth()
     if not await key_auth.store.revoke(key_id):
-        raise NotFound("There is no such key.")
+        raise NotFound("There is no key with this id.")
     await key_auth.revocations.end(key_id)
     return Response(b"", status=204)
 
@@ -124,7 +130,7 @@ async def revoke(key_id: str) -> Response:
 def _key_auth() -> "KeyAuth":
     key_auth = services().key_auth
     if key_auth is None:
-        raise NotFound("This server asks for no keys, and has none (STREAMAPI_AUTH).")
+        raise NotFound("This server has no keys. The operator can set STREAMAPI_AUTH.")
     return key_auth
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from quart import Blueprint, Response, request
 
 from streamapi.api import markdown
+from streamapi.api.authentication import open_to_all
 from streamapi.api.limits import CHEAP, unlimited
-from streamapi.api.who import open_to_all
 from streamapi.errors import NotFound
 
 HERE = Path(__file__).parent.parent.parent

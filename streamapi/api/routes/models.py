@@ -1,4 +1,4 @@
-"""The catalogue, in the shape that OpenAI's clients expect."""
+"""The models, in the shape that OpenAI's clients expect."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ routes = Blueprint("models", __name__, url_prefix="/v1/models")
 
 
 class Model(Struct, kw_only=True):
-    """A model of the catalogue; `successor` answers for one that was retired."""
+    """A model. If it has been retired, its `successor` answers in its place."""
 
     id: str
     object: Literal["model"]
@@ -31,27 +31,27 @@ class Model(Struct, kw_only=True):
 
 
 class ModelList(Struct, kw_only=True):
-    """Every model that may be asked for."""
+    """Every model that a request can name."""
 
     object: Literal["list"]
     data: list[Model]
 
 
 @routes.get("")
-@Description("list_models", CATALOGUE, {200: Reply("All.", ModelList)})
+@Description("list_models", CATALOGUE, {200: Reply("Every model.", ModelList)})
 async def models() -> Response:
-    """Every model that may be asked for, retired names included."""
+    """List the models, with those that have been retired."""
     cards = services().catalogue.cards.values()
     return _json(ModelList(object="list", data=[_shown(card) for card in cards]))
 
 
 @routes.get("/<model_id>")
-@Description("get_model", CATALOGUE, {200: Reply("It.", Model)}, fails=(NotFound,))
+@Description("get_model", CATALOGUE, {200: Reply("The model.", Model)}, fails=(NotFound,))
 async def model(model_id: str) -> Response:
-    """One model of the catalogue."""
+    """Get one model."""
     card = services().catalogue.cards.get(model_id)
     if card is None:
-        raise NotFound("The catalogue has no model of this name.")
+        raise NotFound("There is no model of this name: `GET /v1/models` lists the models.")
     return _json(_shown(card))
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from quart import Blueprint, Response, request
 
+from streamapi.api.authentication import open_to_all
 from streamapi.api.description import SERVICE, Description, Reply
 from streamapi.api.limits import CHEAP, unlimited
-from streamapi.api.who import open_to_all
 from streamapi.errors import NotFound, every_error
 
 HERE = Path(__file__).parent.parent.parent
@@ -79,7 +79,7 @@ async def static(name: str) -> Response:
 @Description(
     "error_page",
     SERVICE,
-    {200: Reply("A page for people.", str, media_type="text/html")},
+    {200: Reply("A page about the error.", str, media_type="text/html")},
     fails=(NotFound,),
 )
 async def error_page(code: str) -> Response:

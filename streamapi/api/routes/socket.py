@@ -6,7 +6,7 @@ from typing import Any
 from quart import Blueprint, websocket
 from quart_cors import cors_exempt
 
-from streamapi.api import who
+from streamapi.api.authentication import takes_tickets
 from streamapi.api.context import services
 from streamapi.api.description import SOCKETS, Description, Reply, tag
 from streamapi.api.parameters import TICKET
@@ -20,8 +20,8 @@ from streamapi.tasks.task import Task
 SUBPROTOCOL = "streamapi.v1"
 
 SOCKET = (
-    "A WebSocket of JSON messages, many generations at once; its messages are described in "
-    "[/asyncapi.json](/asyncapi.json). The subprotocol `streamapi.v1` is optional."
+    "JSON messages for many generations at once. [/asyncapi.json](/asyncapi.json) describes the "
+    "messages. The subprotocol `streamapi.v1` is optional."
 )
 
 
@@ -36,7 +36,7 @@ def routes(tasks: Mapping[str, Task[Any]]) -> Blueprint:
 
 def _view(task: Task[Any] | None) -> Callable[[], Awaitable[None]]:
     @cors_exempt
-    @who.takes_tickets
+    @takes_tickets
     @_description(task)
     async def converse() -> None:
         if not is_authenticated():
@@ -52,11 +52,15 @@ def _view(task: Task[Any] | None) -> Callable[[], Awaitable[None]]:
 
 
 def _description(task: Task[Any] | None) -> Description:
-    text = SOCKET if task is None else f"{task.description} {SOCKET} `start` needs no `task` here."
+    text = (
+        SOCKET
+        if task is None
+        else f"{task.description} {SOCKET} The message `start` needs no `task` here."
+    )
     return Description(
         "websocket" if task is None else f"{task.name}_websocket",
         SOCKETS if task is None else tag(task),
-        {101: Reply("Switching protocols: speak WebSocket (RFC 6455).")},
+        {101: Reply("The connection is a WebSocket now (RFC 6455).")},
         takes=(TICKET,),
         summary=f"{'Any task' if task is None else task.title}: WebSocket",
         description=text,

@@ -10,6 +10,7 @@ from quart import Blueprint, Response, request
 
 from streamapi.api import idempotency, sse
 from streamapi.api.answer import GenerationFailed, answer, headers, own_problem
+from streamapi.api.authentication import takes_tickets
 from streamapi.api.body import read_object, read_query
 from streamapi.api.context import services
 from streamapi.api.cursor import read_full_cursor
@@ -38,7 +39,6 @@ from streamapi.api.resume import resume
 from streamapi.api.routes.generations import ENDED, json_response
 from streamapi.api.shapes import Accepted, whole_answer
 from streamapi.api.start import start_generation
-from streamapi.api.who import takes_tickets
 from streamapi.errors import GenerationCancelled
 from streamapi.generation.event import Cancelled, Failed, Fold, encode, fold
 from streamapi.generation.generation import Generation
@@ -78,6 +78,7 @@ def blueprint(task: Task[Any]) -> Blueprint:
 
 
 def _answer(task: Task[Any]) -> Description:
+    started = "The generation has started. Follow it at the URL in `events`."
     headers = ("Location", "Preference-Applied", "Generation-Id")
     return Description(
         f"{task.name}_answer",
@@ -86,15 +87,15 @@ def _answer(task: Task[Any]) -> Description:
             200: Reply(
                 "The whole answer.", whole_answer(task.name, task.result), ("Generation-Id",)
             ),
-            202: Reply("It has begun; follow it at `events`.", Accepted, headers),
+            202: Reply(started, Accepted, headers),
         },
         takes=(IDEMPOTENCY_HEADER, PREFER),
         body=task.request,
         examples={task.name: task.example},
         fails=(*START_ERRORS, *GENERATION_ERRORS, GenerationCancelled),
         summary=f"{task.title}: one JSON answer",
-        description=f"{task.description} Waits for the whole answer; with `Prefer: respond-async`, "
-        "answers 202 at once and says where to follow it.",
+        description=f"{task.description} The response is the whole answer. With "
+        "`Prefer: respond-async`, the response is a 202 at once, with the URL of the events.",
     )
 
 
@@ -108,9 +109,9 @@ def _stream_by_post(task: Task[Any]) -> Description:
         examples={task.name: task.example},
         fails=(*START_ERRORS, *GENERATION_ERRORS, *LOOKUP_ERRORS, *RESUME_ERRORS),
         summary=f"{task.title}: a stream, by POST",
-        description=f"{task.description} Server-Sent Events for a client that can POST. The status "
-        "line waits a moment for the first content, so that an early failure has its true status; "
-        "after it, a failure is a `failed` event.",
+        description=f"{task.description} Server-Sent Events, for a client that can POST. The "
+        "status line waits a moment for the first content. A failure before it has its own status; "
+        "a failure after it is a `failed` event.",
     )
 
 
@@ -124,15 +125,16 @@ def _stream_by_get(task: Task[Any]) -> Description:
         examples={task.name: task.example},
         fails=(*START_ERRORS, *LOOKUP_ERRORS, *RESUME_ERRORS),
         summary=f"{task.title}: a stream for EventSource",
-        description=f"{task.description} Server-Sent Events for a browser's `EventSource`: the "
-        "request's fields are parameters, up to 8,000 characters together. The stream opens at "
-        "once with `start`, so that there is an id to resume from; a failure is a `failed` event.",
+        description=f"{task.description} Server-Sent Events, for the `EventSource` of a "
+        "browser. The fields of the request are query parameters, with up to 8,000 characters in "
+        "all. The stream opens at once with `start`, so that there is an id to resume from. A "
+        "failure is a `failed` event.",
     )
 
 
 def _events(task: Task[Any], *, pings: bool) -> EventStream:
     answer = whole_answer(task.name, task.result)
-    return EventStream("The answer as it is written.", answer, pings)
+    return EventStream("The answer while it is written.", answer, pings)
 
 
 async def answer_json(task: Task[Any]) -> Response:

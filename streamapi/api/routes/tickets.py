@@ -21,12 +21,12 @@ routes = Blueprint("tickets", __name__, url_prefix="/v1/tickets")
 
 
 class TicketRequest(BaseModel):
-    """What a ticket is to be good for."""
+    """What the ticket is for."""
 
     model_config = ConfigDict(extra="forbid")
 
     path: str = Field(
-        description="The path where it will be presented: of a stream by GET, or of a WebSocket.",
+        description="The path that you will open with the ticket: a stream by GET, or a WebSocket.",
         max_length=500,
         pattern="^/[^/]",  # the router forgives a slash too many, or too few
         examples=["/v1/text/stream"],
@@ -34,8 +34,8 @@ class TicketRequest(BaseModel):
 
 
 class MadeTicket(Struct, kw_only=True):
-    """A ticket, shown this once. It is to be presented within `expires_in` seconds, as the
-    parameter `ticket` of its path."""
+    """A ticket. Use it within `expires_in` seconds, as the parameter `ticket` of its path. No other
+    response shows it again."""
 
     ticket: Annotated[str, Meta(pattern="^tkt_")]
     path: str
@@ -46,13 +46,15 @@ class MadeTicket(Struct, kw_only=True):
 @Description(
     "create_ticket",
     KEYS,
-    {201: Reply("The ticket, shown this once.", MadeTicket)},
+    {201: Reply("The ticket. No other response shows it again.", MadeTicket)},
     body=TicketRequest,
 )
 async def create() -> Response:
-    """Get a ticket: it stands for your key in the address of an `EventSource` or a WebSocket
-    (`?ticket=`), on this path, for one generation. Presented again, it joins the one that it began
-    or follows."""
+    """Get a ticket for an `EventSource` or a WebSocket.
+
+    A page cannot send a key there, so it sends a ticket in the URL (`?ticket=`). A ticket is for
+    one path and one generation. If the page uses it again, it joins the generation that the ticket
+    has started or followed."""
     wanted = validate(TicketRequest, await read_object())
     task = _task_of(wanted.path)
     if task in services().tasks:
@@ -66,8 +68,8 @@ async def create() -> Response:
 
 
 def _task_of(path: str) -> str:
-    """The task whose stream or socket has this path; empty for those of any task. Raises
-    `InvalidRequest` for a path that takes no tickets."""
+    """The task whose stream or WebSocket has this path; empty for a path of any task. Raises
+    `InvalidRequest` for a path that does not accept tickets."""
     for websocket in (False, True):
         adapter = current_app.url_map.bind("localhost")
         try:

@@ -7,7 +7,7 @@ import asyncio
 
 from quart import g, websocket
 
-from streamapi.api import who
+from streamapi.api.authentication import identify
 from streamapi.api.body import decode_object
 from streamapi.api.socket.messages import (
     TOO_MANY,
@@ -48,7 +48,7 @@ async def authenticate(parts: Services) -> bool:
             message = parse_message(decode_object(text))
             if not isinstance(message, AuthMessage):
                 raise InvalidRequest("The first message must be `auth`.")
-            g.caller = await who.identify(parts, message.token)
+            g.caller = await identify(parts, message.token)
     except StoreUnavailable:
         await websocket.close(TRY_AGAIN)
         return False
