@@ -19,10 +19,11 @@ from streamapi.version import version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Settings that cannot serve are said in a sentence, with exit code 2."""
+    """Run one command, and return its exit code. `UnsafeSettings` becomes a sentence on stderr and
+    exit code 2."""
     options = _parser().parse_args(arguments)
     try:
-        if getattr(options, "child", None) is None:  # else the parent has said it
+        if getattr(options, "child", None) is None:  # else the parent has printed them
             for sentence in unread_variables():
                 print(f"streamapi: warning: {sentence}", file=sys.stderr, flush=True)
         return int(options.command(options) or 0)
@@ -35,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    named = {"bind": options.bind, "workers": options.workers}
-    settings = read_settings(**{name: value for name, value in named.items() if value is not None})
+    given = {"bind": options.bind, "workers": options.workers}
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     from streamapi import server
 
     if options.child is not None:
-        server.run_child(settings, server.Child.heard(options.child))
+        server.run_child(settings, server.Child.from_argument(options.child))
     elif settings.workers > 1:
         from streamapi import supervisor
 
@@ -62,8 +63,8 @@ def _config(options: argparse.Namespace) -> None:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else value
-        secret = re.sub(r"//[^@/]+@", "//**********@", str(shown))  # a password in an address
-        print(f"{environment_name(name)}={secret}")
+        hidden = re.sub(r"//[^@/]+@", "//**********@", str(shown))  # a password in a URL
+        print(f"{environment_name(name)}={hidden}")
 
 
 def _openapi(options: argparse.Namespace) -> None:
@@ -86,25 +87,44 @@ def _keys(options: argparse.Namespace) -> int:
 
 
 def _keys_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    create = commands.add_parser("create", help="make a key, and show it this once")
-    create.add_argument("--owner", required=True, help="whose it is; keys of one owner share")
-    create.add_argument("--name", default="", help="what it is for")
-    more = {"action": "append", "help": "may be repeated; default: every %(metavar)s"}
-    create.add_argument("--scope", dest="scopes", metavar="task", **more)  # type: ignore[arg-type]
-    create.add_argument("--model", dest="models", metavar="model", **more)  # type: ignore[arg-type]
-    create.add_argument("--expires", help="a date (2027-01-31), or days from now (90d)")
+    create = commands.add_parser("create", help="make a key, and print it this once")
+    create.add_argument(
+        "--owner",
+        required=True,
+        help="the owner of the key; its keys share all",
+    )
+    create.add_argument("--name", default="", help="a label that says what the key is for")
+    create.add_argument(
+        "--scope",
+        dest="scopes",
+        metavar="SCOPE",
+        action="append",
+        help="what the key may do; may be repeated; default: every task",
+    )
+    create.add_argument(
+        "--model",
+        dest="models",
+        metavar="MODEL",
+        action="append",
+        help="a model that the key may use; may be repeated; default: every model",
+    )
+    create.add_argument(
+        "--expires", help="a date (2027-01-31) or days from now (90d); default: never"
+    )
     for name in ("requests-per-minute", "tokens-per-minute", "tokens-per-day", "streams"):
-        create.add_argument(f"--{name}", type=int, metavar="N")
-    create.set_defaults(command=_keys, what="create")
-    listing = commands.add_parser("list", help="show what is known of each key, never the key")
-    listing.set_defaults(command=_keys, what="list")
-    revoke = commands.add_parser("revoke", help="let a key die, and its open streams with it")
-    revoke.add_argument("id", help="as `streamapi keys list` shows it: key_...")
-    revoke.set_defaults(command=_keys, what="revoke")
+        create.add_argument(
+            f"--{name}", type=int, metavar="N", help="0: no limit; default: the server's setting"
+        )
+    create.set_defaults(command=_keys, action="create")
+    listing = commands.add_parser("list", help="print the record of each key, never the key itself")
+    listing.set_defaults(command=_keys, action="list")
+    revoke = commands.add_parser("revoke", help="revoke a key, and end its open streams")
+    revoke.add_argument("id", help="the id in `streamapi keys list`: key_...")
+    revoke.set_defaults(command=_keys, action="revoke")
 
 
 class _Version(argparse.Action):
-    """Prints the version: the distribution is looked up only when it is asked for."""
+    """Prints the version. `argparse`'s own action would look it up for every command."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         print(f"streamapi {version()}")
@@ -117,16 +137,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     serve = commands.add_parser("serve", help="serve the API")
     serve.add_argument("--bind", help="address and port; default: STREAMAPI_BIND")
-    serve.add_argument("--workers", help="processes; default: STREAMAPI_WORKERS")
-    serve.add_argument("--child", help=argparse.SUPPRESS)  # the supervisor's own
+    serve.add_argument("--workers", help="number of processes; default: STREAMAPI_WORKERS")
+    serve.add_argument("--child", help=argparse.SUPPRESS)  # for the supervisor only
     serve.set_defaults(command=_serve)
-    emulate = commands.add_parser("emulate", help="serve Gemini's API with a script for a model")
+    emulate = commands.add_parser("emulate", help="serve Gemini's API, with scripted answers")
     emulate.add_argument("--bind", default="127.0.0.1:8001", help="default: %(default)s")
     emulate.add_argument("--pace", type=float, default=0.02, help="seconds between chunks")
     emulate.add_argument("--chunk", type=int, default=24, help="characters in a chunk")
     emulate.set_defaults(command=_emulate)
-    keys = commands.add_parser("keys", help="make, list and revoke the keys of those who ask")
-    _keys_arguments(keys.add_subparsers(required=True, metavar="what"))
+    keys = commands.add_parser("keys", help="make, list and revoke API keys")
+    _keys_arguments(keys.add_subparsers(required=True, metavar="action"))
     config = commands.add_parser("config", help="print every setting and its value")
     config.set_defaults(command=_config)
     openapi = commands.add_parser("openapi", help="print the OpenAPI document")

@@ -30,9 +30,10 @@ from streamapi.api.patches.connections import EXTENSION, ConnectionBounds
 from streamapi.app import create_app
 from streamapi.emulator import Emulator
 from streamapi.generation.health import CircuitBounds
-from streamapi.server import hypercorn_config, listen
+from streamapi.server import hypercorn_config
 from streamapi.services import Services
 from streamapi.settings import Settings
+from streamapi.startup import listen
 
 QUICK = {
     "rate_limit": "off",

@@ -213,7 +213,7 @@ async def test_the_drain_survives_an_exception(
 ) -> None:
     """Readers that come late are still asked to reconnect."""
     async with running(emulator, redis_url=redis_server.url) as server:
-        failing = Failing(monkeypatch, drain, "_call_each")
+        failing = Failing(monkeypatch, drain, "_ask_to_reconnect")
         asked: list[str] = []
         closing = asyncio.Event()
 

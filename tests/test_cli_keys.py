@@ -1,4 +1,4 @@
-"""`streamapi keys`: the commands, as an operator runs them."""
+"""The commands `streamapi keys`, as an operator runs them."""
 
 import pytest
 
@@ -11,18 +11,18 @@ def _database(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
     monkeypatch.setenv("STREAMAPI_DATABASE_URL", database_url)
 
 
-Said = pytest.CaptureFixture[str]
+Captured = pytest.CaptureFixture[str]
 
 
-def run(capsys: Said, *words: str) -> tuple[int, str, str]:
-    """The exit code of a command, and what it said on stdout and stderr."""
+def run(capsys: Captured, *words: str) -> tuple[int, str, str]:
+    """The exit code of a command, and its text on stdout and stderr."""
     code = cli.main(["keys", *words])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
-def test_a_new_key_is_all_that_stands_on_stdout(capsys: Said) -> None:
-    """So that `KEY=$(streamapi keys create ...)` works."""
+def test_stdout_has_only_the_new_key(capsys: Captured) -> None:
+    """So `KEY=$(streamapi keys create ...)` works."""
     code, out, err = run(capsys, "create", "--owner", "acme")
     assert code == 0
     assert keys.well_formed(out.strip())
@@ -30,8 +30,8 @@ def test_a_new_key_is_all_that_stands_on_stdout(capsys: Said) -> None:
     assert "shown this once" in err
 
 
-def test_keys_are_listed_and_not_shown(capsys: Said) -> None:
-    """With what is known of them."""
+def test_the_list_has_no_keys(capsys: Captured) -> None:
+    """It has their records."""
     _, first, _ = run(
         capsys, "create", "--owner", "ops", "--scope", "admin", "--scope", "usage", "--name", "me"
     )
@@ -47,8 +47,8 @@ def test_keys_are_listed_and_not_shown(capsys: Said) -> None:
     assert first.strip() not in out
 
 
-def test_a_revoked_key_is_dead(capsys: Said) -> None:
-    """Twice is once; one that never was is said."""
+def test_a_key_is_revoked(capsys: Captured) -> None:
+    """A second time changes nothing; an unknown id is an error."""
     run(capsys, "create", "--owner", "acme")
     name = run(capsys, "list")[1].splitlines()[1].split()[0]
     for _ in range(2):
@@ -56,10 +56,10 @@ def test_a_revoked_key_is_dead(capsys: Said) -> None:
         assert code == 0
         assert "30 s" in err
     assert run(capsys, "list")[1].splitlines()[1].endswith("revoked")
-    for never in ("key_x", "key_\udcff"):  # a byte that is no UTF-8, as a shell hands it on
-        code, _, err = run(capsys, "revoke", never)
+    for unknown in ("key_x", "key_\udcff"):  # an argument that is not UTF-8 has a surrogate
+        code, _, err = run(capsys, "revoke", unknown)
         assert code == 1
-        assert repr(never) in err
+        assert repr(unknown) in err
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,19 @@ def test_a_revoked_key_is_dead(capsys: Said) -> None:
         (("--owner", "a", "--streams", "-1"), "streams"),
     ],
 )
-def test_what_cannot_be_is_a_sentence(capsys: Said, words: tuple[str, ...], named: str) -> None:
-    """That names what is wrong; nothing stands on stdout."""
+def test_an_invalid_argument_is_a_sentence_on_stderr(
+    capsys: Captured, words: tuple[str, ...], named: str
+) -> None:
+    """The sentence names the argument; stdout is empty."""
     code, out, err = run(capsys, "create", *words)
     assert (code, out) == (2, "")
     assert named in err
 
 
-def test_a_database_that_is_not_there_is_a_sentence(
-    capsys: Said, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_database_is_a_sentence_on_stderr(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not a traceback."""
+    """The sentence names the setting."""
     monkeypatch.setenv("STREAMAPI_DATABASE_URL", "sqlite:////no/where.db")
     code, _, err = run(capsys, "list")
     assert code == 2

@@ -1,4 +1,4 @@
-"""The command `streamapi`: how it is called, and how `make run` brings it."""
+"""The command `streamapi`: how it is called, and how `make run` installs it."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
-def said(*command: str, cwd: Path, **env: str) -> str:
-    """What a command prints on stdout; it must end well."""
+def output(*command: str, cwd: Path, **env: str) -> str:
+    """What a command prints on stdout. It must exit with 0."""
     done = subprocess.run(
         command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
     )
@@ -24,22 +24,22 @@ def said(*command: str, cwd: Path, **env: str) -> str:
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:
-    """`python -m streamapi` and `streamapi` are the same, and tell their version."""
-    assert said(sys.executable, "-m", "streamapi", "--version", cwd=tmp_path) == (
+    """`python -m streamapi` is the same command, and prints the version."""
+    assert output(sys.executable, "-m", "streamapi", "--version", cwd=tmp_path) == (
         f"streamapi {VERSION}\n"
     )
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make here")
-def test_make_run_brings_the_command(tmp_path: Path) -> None:
-    """What `make run` installs has `streamapi`, usable from any folder. pip is left out here: its
-    part, the dependencies, comes from the environment of the tests."""
+def test_make_run_installs_the_command(tmp_path: Path) -> None:
+    """`make run` installs a `streamapi` that works in any folder. The test skips pip: the
+    dependencies come from the environment of the tests."""
     folder = str(tmp_path / "venv")
     make = ("make", f"PYTHON={sys.executable}", f"VENV={folder}", "PIP=true", f"{folder}/.runtime")
-    said(*make, cwd=ROOT, MAKEFLAGS="")
+    output(*make, cwd=ROOT, MAKEFLAGS="")
     dependencies = sysconfig.get_path("purelib")
     command = f"{folder}/bin/streamapi"
-    assert said(command, "--version", cwd=tmp_path, PYTHONPATH=dependencies) == (
+    assert output(command, "--version", cwd=tmp_path, PYTHONPATH=dependencies) == (
         f"streamapi {VERSION}\n"
     )
-    assert "STREAMAPI_BIND=" in said(command, "config", cwd=tmp_path, PYTHONPATH=dependencies)
+    assert "STREAMAPI_BIND=" in output(command, "config", cwd=tmp_path, PYTHONPATH=dependencies)

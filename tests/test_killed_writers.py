@@ -1,6 +1,6 @@
-"""Writers that are killed at random moments, under readers that sit on them: each reader has one
-ending, and no id means two things. Real processes, a real Redis, and one address in front of them
-that leads to the process that lives. A few kills here; `make torture` has 200."""
+"""Writers are killed at random moments while readers read: each reader gets one ending, and no id
+has two events. Real processes and a real Redis; one address in front of them forwards connections
+to the surviving process. The test kills a few writers; `make torture` kills 200."""
 
 import asyncio
 import json
@@ -24,10 +24,10 @@ from tests.conftest import RedisServer, until
 from tests.test_survival import TORTURE, Rig
 
 ROUNDS, TOGETHER = (100, 2) if TORTURE else (1, 2)
-"""Each round kills so many writers at once: more would starve each other while they start."""
+"""Writers that a round kills at once: more would starve each other while they start."""
 
 PACE = 0.02
-"""Seconds between two events: two or three of them between two mirrorings."""
+"""Seconds between two events: two or three events lie between two writes to Redis."""
 
 GIVE_UP = 90.0
 """Seconds in which every reader of a killed writer must have its ending: the lease and a busy
@@ -38,7 +38,7 @@ Seen = list[tuple[str, int, str]]
 
 
 class Address:
-    """One address, as a load balancer has it: connections lead to `target`."""
+    """One address, like that of a load balancer: it forwards connections to `target`."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -47,7 +47,7 @@ class Address:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Address"]:
-        """Listen."""
+        """Listen on a free port within this context."""
         server = await asyncio.start_server(self._lead, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
@@ -91,8 +91,8 @@ async def by_post(url: str, seen: Seen) -> None:
 
 
 async def by_event_source(url: str, seen: Seen) -> None:
-    """`GET /v1/text/stream`, and resumptions there until the answer is 204, as a browser does
-    whose page closes nothing."""
+    """`GET /v1/text/stream`, and resumptions there until the answer is 204, like a browser whose
+    page does not close the `EventSource`."""
     await _by_sse(url, "GET", {"params": {"prompt": _prompt()}}, seen)
 
 
@@ -116,8 +116,8 @@ async def _by_sse(url: str, method: str, request: dict[str, Any], seen: Seen) ->
 
 
 async def by_socket(url: str, seen: Seen) -> None:
-    """`/v1/ws`, and `resume` on a socket that was lost; once more when it has its ending, which
-    must be the same."""
+    """`/v1/ws`, and `resume` after a socket was lost. After the ending one more `resume` must get
+    the same ending."""
     generation = ""
     while len([kind for kind, *_ in seen if kind in ENDINGS]) < 2:
         with suppress(OSError, WebSocketException):
@@ -147,7 +147,7 @@ def _without_request(event: tuple[str, int, str]) -> tuple[str, int, dict[str, A
 
 
 async def by_javascript(url: str, logs: dict[str, Seen]) -> None:
-    """The JavaScript client, which resumes by itself, over each of its transports."""
+    """The JavaScript client, which resumes by itself, with each of its transports."""
     process = await asyncio.create_subprocess_exec(
         "node", "--no-warnings", "--experimental-websocket", "--experimental-eventsource",
         str(Path(__file__).parent / "static" / "ask.mjs"), url, _prompt(),
@@ -171,7 +171,7 @@ JAVASCRIPT = ("post", "follow", "eventsource", "websocket") if shutil.which("nod
 
 
 async def one_kill(rig: Rig, survivor: str) -> int:
-    """Kill a writer under its readers, wait for their endings, and return how many they were."""
+    """Kill a writer while its readers read, wait for their endings, and return their number."""
     writer, url = await rig.serve()
     logs = {
         name: Seen()
@@ -193,7 +193,7 @@ async def one_kill(rig: Rig, survivor: str) -> int:
 
 
 async def until_all(logs: dict[str, Seen], true: Callable[[Seen], bool]) -> None:
-    """Wait until something is true of each reader's events; say how far each has come if not."""
+    """Wait until `true` holds for the events of each reader. A failure shows their last events."""
     try:
         await until(lambda: all(map(true, logs.values())), "all have come on", GIVE_UP)
     except AssertionError:
@@ -202,7 +202,7 @@ async def until_all(logs: dict[str, Seen], true: Callable[[Seen], bool]) -> None
 
 
 def one_ending(name: str, seen: Seen) -> None:
-    """The events count from 1, the last is the only ending, and no number came twice."""
+    """The events count from 1 without repeats, and only the last one is an ending."""
     assert [kind for kind, *_ in seen if kind in ENDINGS] == ["failed"], name
     assert "producer_lost" in seen[-1][2], name
     assert [n for _, n, _ in seen] == [*range(1, len(seen)), LOST_AT], name
@@ -211,7 +211,7 @@ def one_ending(name: str, seen: Seen) -> None:
 async def test_readers_on_a_killed_writer_have_one_ending_each(
     emulator: Emulator, redis_server: RedisServer
 ) -> None:
-    """Over SSE by POST and GET, WebSocket and the four transports of the JavaScript client."""
+    """The readers use SSE by POST and GET, WebSocket, and the JavaScript client's transports."""
     kills = endings = 0
     async with AsyncExitStack() as stack:
         rig = Rig(emulator, redis_server, stack)

@@ -1,4 +1,4 @@
-"""The Makefile's own checks: tests that cannot run are said aloud, and fail the run in CI."""
+"""The Makefile's own checks: tests that cannot run are reported, and fail the run in CI."""
 
 import os
 import shutil
@@ -10,19 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OLD_NODE = "#!/bin/sh\nexit 1\n"
-"""Answers the question for its version as Node 18 does."""
+"""A script that answers the check of its version like Node 18."""
 NEW_NODE = '#!/bin/sh\n[ "$1" = -e ] || echo "ran $*"\n'
 
 
 def fake(folder: Path, name: str, script: str) -> None:
-    """A command that does as the script says."""
+    """Make a command that runs the script."""
     path = folder / name
     path.write_text(script)
     path.chmod(0o755)
 
 
 def make(folder: Path, target: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What a target does where only the commands of a folder are at hand (so no apt-get)."""
+    """Run a target with only the commands of a folder, and so without apt-get."""
     found = shutil.which("id")
     assert found is not None
     (folder / "id").symlink_to(found)
@@ -41,7 +41,7 @@ def make(folder: Path, target: str, **environment: str) -> subprocess.CompletedP
 
 @pytest.mark.parametrize("script", [None, OLD_NODE], ids=["none", "old"])
 def test_without_a_new_node_the_client_is_not_tested(tmp_path: Path, script: str | None) -> None:
-    """A loud line; in CI a failure."""
+    """The target prints a warning, and fails in CI."""
     if script is not None:
         fake(tmp_path, "node", script)
     (tmp_path / "ci").mkdir()
@@ -61,8 +61,8 @@ def test_with_a_new_node_the_client_is_tested(tmp_path: Path) -> None:
     assert "ran --test tests/static/client.test.mjs" in done.stdout
 
 
-def test_the_real_node_is_asked_in_a_way_that_it_understands(tmp_path: Path) -> None:
-    """Node 20 throws at `process.exit(true)`, which looks as if it were missing."""
+def test_the_check_works_with_the_real_node(tmp_path: Path) -> None:
+    """Node 20 throws at `process.exit(true)`, which would look like a missing Node."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no node here")
@@ -72,8 +72,8 @@ def test_the_real_node_is_asked_in_a_way_that_it_understands(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("lacks", ["chromium", "redis-server", "node"])
-def test_what_the_tests_need_is_needed_in_ci(tmp_path: Path, lacks: str) -> None:
-    """What is missing and cannot be installed fails the run in CI, and is named elsewhere."""
+def test_missing_commands_fail_in_ci(tmp_path: Path, lacks: str) -> None:
+    """A missing command that cannot be installed fails the run in CI; elsewhere it is named."""
     for folder in (tmp_path / "here", tmp_path / "ci"):
         folder.mkdir()
         for name in {"chromium", "redis-server", "node"} - {lacks}:
@@ -86,7 +86,7 @@ def test_what_the_tests_need_is_needed_in_ci(tmp_path: Path, lacks: str) -> None
 
 @pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
 def test_a_skipped_test_fails_in_ci(tmp_path: Path, ci: str, code: int) -> None:
-    """Even when a test file is run by itself, without `make`."""
+    """It fails even when a test file runs by itself, without `make`."""
     chosen = "tests/static/test_keys.py::test_the_client_sends_its_key"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", chosen],

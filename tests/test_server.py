@@ -1,4 +1,4 @@
-"""`streamapi serve` as a process: its start, its refusals, its drain."""
+"""`streamapi serve` as a process: its start, unsafe settings, and its drain."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ async def _listens(url: str) -> None:
 async def serving(
     *arguments: str, **settings: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A server process and its address, which its banner tells."""
+    """A server process and its address, which the banner shows."""
     process = await started(*arguments, BIND="127.0.0.1:0", **settings)
     assert process.stderr is not None
     banner = (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
@@ -52,7 +52,7 @@ async def serving(
 async def started(
     *arguments: str, stdout: int = asyncio.subprocess.PIPE, **settings: str
 ) -> asyncio.subprocess.Process:
-    """A `streamapi serve`, just started; without a key, unless a setting says otherwise."""
+    """Start `streamapi serve`, without a key for Gemini."""
     env = {name: value for name, value in os.environ.items() if name != "GOOGLE_API_KEY"}
     env |= {f"STREAMAPI_{name}": value for name, value in settings.items()}
     return await asyncio.create_subprocess_exec(
@@ -67,27 +67,27 @@ async def started(
     )
 
 
-async def test_without_a_key_the_emulator_answers_and_says_so() -> None:
-    """On loopback, `serve` needs nothing: the emulator answers, and `/readyz` tells."""
+async def test_without_a_key_the_emulator_answers() -> None:
+    """On loopback `serve` needs no setting: the emulator answers, and `/readyz` says so."""
     async with serving() as (_, url), httpx.AsyncClient(base_url=url, timeout=20) as client:
         assert (await client.get("/readyz")).json()["upstream"] == "emulator"
         answer = await client.post("/v1/text", json={"prompt": "hello"})
         assert answer.json()["status"] == "done"
 
 
-async def test_without_a_key_it_does_not_open_to_others() -> None:
-    """An address that others can reach, and no key: it refuses, with a sentence."""
+async def test_the_emulator_is_not_open_to_other_machines() -> None:
+    """Without a key for Gemini the server refuses an address that other machines can reach."""
     process = await started("--bind", "0.0.0.0:0")
     _, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
     assert b"GOOGLE_API_KEY is not set" in error
 
 
-async def test_the_access_log_has_the_address_that_is_counted() -> None:
-    """Behind one proxy: what it says, and not what a client made up."""
+async def test_the_access_log_has_the_address_of_the_client() -> None:
+    """Behind one proxy it is the address that the proxy adds, not one that a client made up."""
     async with serving(TRUSTED_HOPS="1") as (process, url), httpx.AsyncClient() as client:
-        told = {"X-Forwarded-For": "198.51.100.6, 192.0.2.77"}
-        await client.get(f"{url}/readyz", headers=told)
+        headers = {"X-Forwarded-For": "198.51.100.6, 192.0.2.77"}
+        await client.get(f"{url}/readyz", headers=headers)
         assert process.stdout is not None
         async with asyncio.timeout(5):
             while b"/readyz" not in (line := await process.stdout.readline()):
@@ -95,9 +95,9 @@ async def test_the_access_log_has_the_address_that_is_counted() -> None:
         assert json.loads(line)["address"] == "192.0.2.77"
 
 
-async def test_without_keys_it_does_not_open_to_others() -> None:
-    """An address that others can reach, and nobody asked who they are: it refuses, and says what
-    to set; with several processes too."""
+async def test_an_open_server_is_not_open_to_other_machines() -> None:
+    """Without keys the server refuses an address that other machines can reach, and says what to
+    set; with several processes too."""
     for workers in ((), ("--workers", "2")):
         process = await started(
             "--bind",
@@ -111,9 +111,9 @@ async def test_without_keys_it_does_not_open_to_others() -> None:
         assert b"STREAMAPI_AUTH=keys" in error
 
 
-async def test_the_banner_says_who_may_ask(database_url: str) -> None:
-    """An open server says that it is; one with keys, where they come from."""
-    for settings, said in (
+async def test_the_banner_says_whether_keys_are_needed(database_url: str) -> None:
+    """An open server says so; a server with keys says how to make one."""
+    for settings, sentence in (
         ({}, b"OPEN to this machine"),
         ({"AUTH": "keys", "DATABASE_URL": database_url}, b"streamapi keys create"),
     ):
@@ -122,12 +122,12 @@ async def test_the_banner_says_who_may_ask(database_url: str) -> None:
             assert status == (401 if settings else 200)
             assert process.stderr is not None
             async with asyncio.timeout(20):
-                while said not in await process.stderr.readline():
+                while sentence not in await process.stderr.readline():
                     pass
 
 
-async def test_with_keys_it_opens_to_others(database_url: str) -> None:
-    """Any address can be bound, and a server with keys asks on all of them."""
+async def test_a_server_with_keys_can_bind_any_address(database_url: str) -> None:
+    """It needs a key on every address."""
     settings = {"AUTH": "keys", "DATABASE_URL": database_url}
     process = await started("--bind", "0.0.0.0:0", GEMINI_BASE_URL="http://127.0.0.1:1", **settings)
     assert process.stderr is not None
@@ -144,8 +144,8 @@ async def test_with_keys_it_opens_to_others(database_url: str) -> None:
     assert answer.status_code == 401
 
 
-async def test_a_database_that_cannot_be_used_is_a_sentence() -> None:
-    """Not a traceback."""
+async def test_an_unusable_database_is_a_sentence_on_stderr() -> None:
+    """There is no traceback, and no banner."""
     process = await started(BIND="127.0.0.1:0", AUTH="keys", DATABASE_URL="sqlite:////no/where.db")
     output, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
@@ -155,7 +155,7 @@ async def test_a_database_that_cannot_be_used_is_a_sentence() -> None:
 
 
 async def test_an_open_server_touches_no_database(tmp_path: Path) -> None:
-    """Nor does it pay for one: SQLAlchemy is not even imported."""
+    """It does not even import SQLAlchemy."""
     script = (
         "import asyncio, sys\n"
         "from streamapi import cli\n"
@@ -173,9 +173,8 @@ async def test_an_open_server_touches_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_wrong_setting_is_named() -> None:
-    """A setting that cannot be read does not start; the sentence names it, and comes before
-    anything that says that it serves."""
+async def test_a_wrong_setting_is_a_sentence_on_stderr() -> None:
+    """The server does not start; the sentence names the setting, and there is no banner."""
     for name, value in (
         ("RETRY_ATTEMPTS", "0"),
         ("DEFAULT_MODEL", "gemini-9"),
@@ -190,8 +189,8 @@ async def test_a_wrong_setting_is_named() -> None:
 
 
 async def test_sigterm_drains() -> None:
-    """At SIGTERM new work is refused at once, streams go on until the bound and then end as
-    `shutting_down`, sockets are told 1001, and the process exits with 0 and no traceback."""
+    """At SIGTERM new work is refused at once. Streams go on until `DRAIN_TIMEOUT` and then end with
+    `shutting_down`; sockets are closed with 1001. The process exits with 0 and no traceback."""
     async with (
         serving(DRAIN_TIMEOUT="1.0", PING_INTERVAL="0.2") as (process, url),
         httpx.AsyncClient(base_url=url, timeout=20) as client,
@@ -220,8 +219,8 @@ async def test_sigterm_drains() -> None:
 
 
 async def test_the_port_stays_open_while_a_balancer_notices() -> None:
-    """For `DRAIN_DELAY` the process says that it ends and still does what it is asked, since
-    whoever sends it work has not looked yet. Only then it refuses."""
+    """For `DRAIN_DELAY` `/readyz` is 503 and the process still serves, because a balancer has not
+    looked yet. Only then it refuses new work."""
     async with (
         serving(DRAIN_DELAY="2.0", DRAIN_TIMEOUT="2.0") as (process, url),
         httpx.AsyncClient(base_url=url, timeout=20) as client,
@@ -244,7 +243,7 @@ async def test_the_port_stays_open_while_a_balancer_notices() -> None:
 
 
 async def test_a_second_interrupt_ends_at_once() -> None:
-    """Who presses Ctrl-C twice does not want to wait for the drain."""
+    """A second Ctrl-C does not wait for the drain."""
     async with (
         serving(DRAIN_TIMEOUT="60") as (process, url),
         httpx.AsyncClient(base_url=url, timeout=20) as client,
@@ -264,9 +263,9 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_what_checks_syntax_ends_with_the_server(number: signal.Signals) -> None:
-    """A child process that has its pipes and stderr, no socket of the server's; and it is gone
-    when the server is, however that ended."""
+async def test_a_syntax_process_ends_with_the_server(number: signal.Signals) -> None:
+    """It has its socket pair and stderr, but no socket of the server. It ends when the server has
+    ended, for any reason."""
     async with serving() as (process, url), httpx.AsyncClient(base_url=url, timeout=20) as client:
         assert children(process.pid) == []
         request = {"prompt": "Write it.", "language": "python"}

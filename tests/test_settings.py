@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from streamapi.app import create_app
 from streamapi.cli import main
-from streamapi.server import listen, run
+from streamapi.server import run
 from streamapi.settings import (
     Settings,
     UnsafeSettings,
@@ -15,6 +15,7 @@ from streamapi.settings import (
     read_settings,
     unread_variables,
 )
+from streamapi.startup import listen
 
 ISSUE = """BIND GEMINI_BASE_URL DEFAULT_MODEL RETRY_ATTEMPTS RETRY_BACKOFF ATTEMPT_TIMEOUT
 FIRST_CONTENT_TIMEOUT IDLE_TIMEOUT TOTAL_TIMEOUT SEND_TIMEOUT PING_INTERVAL STREAM_OPEN_AFTER

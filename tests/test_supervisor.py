@@ -1,4 +1,4 @@
-"""`streamapi serve --workers 2`: processes that share an address, real ones, with a real Redis."""
+"""`streamapi serve --workers 2`: real processes that share an address and a real Redis."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ ENDINGS = ("done", "failed", "cancelled")
 
 @pytest.fixture(scope="module")
 async def redis() -> AsyncIterator[str]:
-    """The address of a Redis of our own, that writes nothing."""
+    """The URL of a Redis for these tests, which writes nothing to disk."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -48,9 +48,9 @@ async def redis() -> AsyncIterator[str]:
     await process.wait()
 
 
-async def who_answers(url: str, enough: int, without: frozenset[int] = frozenset()) -> set[int]:
+async def answering(url: str, enough: int, without: frozenset[int] = frozenset()) -> set[int]:
     """The processes that answer, once there are `enough` besides those of `without`. Each request
-    has its own connection, and each must be answered."""
+    has a connection of its own, and must be answered."""
     seen: set[int] = set()
     async with asyncio.timeout(20):
         while len(seen - without) < enough:
@@ -60,12 +60,12 @@ async def who_answers(url: str, enough: int, without: frozenset[int] = frozenset
 
 
 def children_of(parent: asyncio.subprocess.Process) -> set[int]:
-    """The processes that a process has started."""
+    """The child processes of a process."""
     return set(map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()))
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and is not yet buried does not."""
+    """Whether a process runs. A zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -73,18 +73,17 @@ def alive(pid: int) -> bool:
 
 
 async def gone(pids: set[int], seconds: float) -> None:
-    """Wait until none of the processes is left."""
+    """Wait until none of the processes runs."""
     async with asyncio.timeout(seconds):
         while any(map(alive, pids)):
             await asyncio.sleep(0.01)
 
 
 async def test_processes_count_together(redis: str) -> None:
-    """Twenty an hour: of sixty requests over twenty connections, to two processes, exactly twenty
-    pass; and Redis knows no address."""
+    """Of sixty requests over twenty connections to two processes exactly twenty pass."""
     settings = {"WORKERS": "2", "REDIS_URL": redis, "RATE_LIMIT": "20/hour"}
     async with serving(**settings, DRAIN_TIMEOUT="1") as (_, url):
-        await who_answers(url, 2)
+        await answering(url, 2)
 
         async def three() -> list[int]:
             async with httpx.AsyncClient(timeout=20) as client:
@@ -95,25 +94,26 @@ async def test_processes_count_together(redis: str) -> None:
 
 
 async def test_without_redis_each_process_has_its_part_of_a_limit() -> None:
-    """`--workers 4` reaches the processes: with Redis away each lets a quarter pass."""
+    """With `--workers 4` and without Redis each process allows a quarter."""
     settings = {"REDIS_URL": "redis://127.0.0.1:1", "RATE_LIMIT": "40/hour", "DRAIN_TIMEOUT": "1"}
     each_anew = {"Connection": "close"}  # so any of the processes may get it
     async with serving("--workers", "4", **settings) as (_, url):
-        await who_answers(url, 4)
+        await answering(url, 4)
         async with httpx.AsyncClient(base_url=url, headers=each_anew, timeout=20) as client:
             answers = await asyncio.gather(*(client.post("/v1/text", json={}) for _ in range(200)))
         passed = [answer.status_code for answer in answers].count(422)
         assert 10 < passed <= 40
 
 
-async def test_a_dead_child_is_replaced_and_a_signal_drains_all(redis: str) -> None:
-    """Two processes answer on one address. One is killed: every new connection is answered all
-    the same, and another takes its place. SIGTERM then ends all, cleanly."""
+async def test_a_killed_child_is_replaced_and_a_signal_drains_all(redis: str) -> None:
+    """Two processes answer on one address. When one is killed, every new connection is still
+    answered, and another process takes its place. SIGTERM then ends all of them without a
+    traceback."""
     async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="1") as (parent, url):
-        first = await who_answers(url, 2)
+        first = await answering(url, 2)
         assert first == children_of(parent)
         os.kill(next(iter(first)), signal.SIGKILL)
-        await who_answers(url, 1, without=frozenset(first))
+        await answering(url, 1, without=frozenset(first))
         children = children_of(parent)
         assert len(children) == 2
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
@@ -128,7 +128,7 @@ async def test_a_dead_child_is_replaced_and_a_signal_drains_all(redis: str) -> N
 
 
 async def test_a_second_interrupt_does_not_wait(redis: str) -> None:
-    """The first SIGINT lets streams go on; the second ends everything at once."""
+    """After the first SIGINT streams go on; the second ends every process at once."""
     async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="60") as (parent, url):
         children = children_of(parent)
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
@@ -143,7 +143,7 @@ async def test_a_second_interrupt_does_not_wait(redis: str) -> None:
 
 
 async def test_children_do_not_outlive_their_parent(redis: str) -> None:
-    """A parent that is killed cannot say so: its children notice, and drain."""
+    """When the parent is killed, its children notice, and drain."""
     async with serving(WORKERS="2", REDIS_URL=redis, DRAIN_TIMEOUT="1") as (parent, url):
         async with httpx.AsyncClient(base_url=url, timeout=20) as client:
             headers = {"Prefer": "respond-async"}
@@ -153,8 +153,8 @@ async def test_children_do_not_outlive_their_parent(redis: str) -> None:
         await gone(children, 1 + 2)
 
 
-async def test_children_that_cannot_live_are_given_up() -> None:
-    """A process that ends again and again is not replaced for ever."""
+async def test_children_that_cannot_start_stop_the_server() -> None:
+    """A process that ends again and again is replaced a few times only."""
     program = (
         "import sys; sys.executable = 'false'; from streamapi import cli; sys.exit(cli.main())"
     )
@@ -171,9 +171,9 @@ async def test_children_that_cannot_live_are_given_up() -> None:
     assert b"Traceback" not in error
 
 
-async def test_a_setting_that_children_refuse_is_a_sentence(redis: str) -> None:
-    """What no process can start with ends the parent too, as it would end one by itself; and
-    nothing says before that it serves."""
+async def test_a_setting_that_children_refuse_stops_the_server(redis: str) -> None:
+    """The parent exits with 2, like a single process; the sentence is on stderr, and there is no
+    banner."""
     for wrong, named in (
         ({"FAST_MODEL": "gemini-9"}, b"STREAMAPI_FAST_MODEL names the model 'gemini-9'"),
         ({"AUTH": "keys", "DATABASE_URL": "sqlite:////no/where.db"}, b"STREAMAPI_DATABASE_URL"),
@@ -186,10 +186,10 @@ async def test_a_setting_that_children_refuse_is_a_sentence(redis: str) -> None:
         assert b"streamapi on" not in error
 
 
-async def test_readers_are_sent_where_another_process_serves_them(redis: str) -> None:
-    """With shared logs a drain does not keep its readers. A stream is told when to come again, and
-    closed; so is who comes again; a socket gets 1001. What they read is written on, whoever of
-    them has left, to the bound of the drain."""
+async def test_readers_are_asked_to_reconnect(redis: str) -> None:
+    """With Redis a drain closes its readers at once: a stream ends with a `retry:`, and so does a
+    reader that comes again; a socket gets 1001. Their answers are still written until the drain
+    is over."""
     async with (
         serving(REDIS_URL=redis, DRAIN_TIMEOUT="1.5", DISCONNECT_GRACE="0.1") as (process, url),
         httpx.AsyncClient(base_url=url, timeout=20) as client,
@@ -205,15 +205,15 @@ async def test_readers_are_sent_where_another_process_serves_them(redis: str) ->
             process.send_signal(signal.SIGTERM)
             seen += [line async for line in lines]
         assert seen[0] == "retry: 2000"
-        assert_sent_away(seen[-2:])
+        assert_asked_to_reconnect(seen[-2:])
         assert not {f"event: {ending}" for ending in ENDINGS} & set(seen)
         async for _ in ws:
-            pass  # what had come; a 1001 is how it ends
+            pass  # the messages that had arrived before the 1001
         assert ws.close_code == 1001
         last = next(line for line in reversed(seen) if line.startswith("id: "))[4:]
         again = await client.get("/v1/text/stream", headers={"Last-Event-ID": last})
         assert again.status_code == 200
-        assert_sent_away(again.text.splitlines())
+        assert_asked_to_reconnect(again.text.splitlines())
         assert again.headers["Connection"] == "close"
         refused = await client.post("/v1/text", json=HANGS)
         assert refused.json()["code"] == "shutting_down"
@@ -227,15 +227,15 @@ async def test_readers_are_sent_where_another_process_serves_them(redis: str) ->
         assert b"Traceback" not in output + error
 
 
-def assert_sent_away(lines: list[str]) -> None:
-    """`retry:` with jitter, and no more."""
+def assert_asked_to_reconnect(lines: list[str]) -> None:
+    """The last lines are a `retry:` with jitter, and nothing else."""
     assert lines[1:] in ([], [""])
     assert lines[0].startswith("retry: ")
     assert 200 <= int(lines[0][7:]) <= 1500
 
 
 async def test_several_processes_need_a_redis() -> None:
-    """Their logs would be strangers to each other."""
+    """Without it each process would have logs of its own."""
     process = await started("--workers", "2")
     _, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2

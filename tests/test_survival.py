@@ -1,5 +1,5 @@
-"""Processes that are killed and connections that are cut, again and again: real processes, a real
-Redis. A few rounds here; `make torture` has as many as were promised, and prints what it took."""
+"""Processes that are killed and connections that are cut, with real processes and a real Redis.
+The tests run a few rounds; `make torture` runs hundreds, and prints how long they took."""
 
 import asyncio
 import os
@@ -23,15 +23,15 @@ ROUNDS, TOGETHER, CUTS, CLIENTS = (20, 4, 200, 500) if TORTURE else (2, 2, 12, 2
 FOLLOWERS = 3
 ENDINGS = ("done", "failed", "cancelled")
 LEASE = 5.0
-"""`RedisLogs` takes a process for alive so long."""
+"""Seconds for which `RedisLogs` takes a silent process for alive."""
 LATE = 5.0
-"""What noticing, starting and a busy machine may add."""
+"""Seconds that a look for the lease, a start and a busy machine may add."""
 BACK = 5.0
-"""Seconds within which who lost a connection has the next event."""
+"""Seconds within which a reader that lost its connection has the next event."""
 
 
 class Rig:
-    """Starts servers on one Redis and one emulator; each can be killed."""
+    """Starts servers on one Redis and one emulator. A test can kill each of them."""
 
     def __init__(self, emulator: Emulator, redis: RedisServer, stack: AsyncExitStack) -> None:
         self._settings = {
@@ -52,20 +52,20 @@ class Rig:
 
 @pytest.fixture(scope="module")
 async def rig(emulator: Emulator, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    """Where servers come from; they end with it."""
+    """A starter of servers, which end with it."""
     async with AsyncExitStack() as stack:
         yield Rig(emulator, redis_server, stack)
 
 
 @pytest.fixture(scope="module")
 async def pair(rig: Rig) -> tuple[str, str]:
-    """The addresses of two servers that live on."""
+    """The addresses of two servers that no test kills."""
     (_, here), (_, there) = await asyncio.gather(rig.serve(), rig.serve())
     return here, there
 
 
 async def follow(url: str, path: str, seen: list[sse.Seen], begun: asyncio.Event) -> None:
-    """Read on behind what was seen, until the stream ends or its connection is lost."""
+    """Read the events after those in `seen`, until the stream or its connection ends."""
     headers = {"Last-Event-ID": seen[-1].id} if seen else {}
     async with (
         httpx.AsyncClient(base_url=url, timeout=30) as client,
@@ -80,7 +80,7 @@ async def follow(url: str, path: str, seen: list[sse.Seen], begun: asyncio.Event
 
 
 async def begin(url: str, words: int, pace: float) -> tuple[str, str]:
-    """Ask for a long text; the prompt, and where its events are."""
+    """Start a long text. Returns the prompt, and the path of its events."""
     prompt = f"{uuid4().hex} [[words:{words}]] [[pace:{pace}]]"
     body = {"prompt": prompt, "on_disconnect": "continue"}
     async with httpx.AsyncClient(base_url=url, timeout=20) as client:
@@ -101,14 +101,14 @@ async def followers(url: str, path: str) -> list[tuple[list[sse.Seen], "asyncio.
 
 
 def whole(seen: list[sse.Seen]) -> None:
-    """No event is missing, none comes twice, and the text is what `done` says."""
+    """No event is missing or comes twice, and the text is that of the `done` event."""
     assert [event.n for event in seen] == list(range(1, len(seen) + 1))
     assert seen[-1].type == "done"
     assert sse.text(seen) == seen[-1].data["result"]["text"]
 
 
 async def rounds(one: Callable[[], Awaitable[float]], what: str) -> None:
-    """Run all rounds, some together, and say how long each took at most."""
+    """Run all rounds, some of them at the same time, and print how long the longest took."""
     took: list[float] = []
     while len(took) < ROUNDS:
         took += await asyncio.gather(*(one() for _ in range(TOGETHER)))
@@ -116,9 +116,8 @@ async def rounds(one: Callable[[], Awaitable[float]], what: str) -> None:
     print(f"\n{what}: {len(took)} rounds, median {median:.2f} s, worst {worst:.2f} s")
 
 
-async def test_followers_of_a_killed_writer_are_told(rig: Rig, pair: tuple[str, str]) -> None:
-    """Each sees `failed producer_lost` within the lease; none hangs, none sees an end that was
-    not."""
+async def test_followers_of_a_killed_writer_get_an_ending(rig: Rig, pair: tuple[str, str]) -> None:
+    """Each gets `failed` with `producer_lost` within the lease, and no other ending."""
 
     async def one() -> float:
         writer, here = await rig.serve()
@@ -139,7 +138,7 @@ async def test_followers_of_a_killed_writer_are_told(rig: Rig, pair: tuple[str, 
 async def test_readers_of_a_killed_process_lose_nothing(
     rig: Rig, pair: tuple[str, str], emulator: Emulator
 ) -> None:
-    """They go on where the log is written, as if nothing had been."""
+    """They resume at the process that writes the log."""
     here, _ = pair
 
     async def one() -> float:
@@ -162,7 +161,7 @@ async def test_readers_of_a_killed_process_lose_nothing(
 
 
 async def piece(url: str, path: str, last: str, most: int) -> list[sse.Seen]:
-    """The events that are whole in the first so many bytes of a connection."""
+    """The events that are complete within the first bytes of a connection, up to `most`."""
     headers = {"Last-Event-ID": last} if last else {}
     read = b""
     async with (
@@ -182,7 +181,7 @@ async def piece(url: str, path: str, last: str, most: int) -> list[sse.Seen]:
 async def test_a_stream_cut_at_any_byte_goes_on_elsewhere(
     pair: tuple[str, str], emulator: Emulator
 ) -> None:
-    """Each connection is cut at a random byte, and the next goes to the other process."""
+    """Each connection is cut at a random byte, and the next one goes to the other process."""
     chance = random.Random(4)
     prompt, path = await begin(pair[0], CUTS * 40, 0.01)
     uncut: list[sse.Seen] = []
@@ -203,7 +202,7 @@ async def test_a_stream_cut_at_any_byte_goes_on_elsewhere(
 
 
 class Client:
-    """A reader as small as can be, for there are many of them: it keeps the ids that came."""
+    """A minimal reader, because there are many: it stores only the ids of its events."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -212,7 +211,7 @@ class Client:
         self.statuses: list[bytes] = []
 
     async def read(self, url: str) -> None:
-        """Read on, until the connection is lost."""
+        """Read until the connection ends."""
         host, _, port = url.removeprefix("http://").rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
@@ -229,11 +228,9 @@ class Client:
             writer.close()
 
 
-async def test_all_who_lose_their_connection_at_once_are_soon_back(
-    rig: Rig, pair: tuple[str, str]
-) -> None:
-    """A process is killed with all of its connections. Everybody asks another in the same moment,
-    and has the next event in time; nobody is refused."""
+async def test_many_readers_can_reconnect_at_once(rig: Rig, pair: tuple[str, str]) -> None:
+    """A process is killed with all of its connections. Every reader reconnects to another process
+    at the same time, and has the next event in time; none is refused."""
     here, _ = pair
     reader, there = await rig.serve()
     paths = [(await begin(here, 2000, 1.0))[1] for _ in range(CLIENTS)]
@@ -267,6 +264,6 @@ async def test_all_who_lose_their_connection_at_once_are_soon_back(
 
 
 async def cancel(url: str, path: str) -> None:
-    """Let go of a generation that nobody wants to the end."""
+    """Cancel a generation that no test needs any more."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         await client.post(path.replace("/events", "/cancel"))

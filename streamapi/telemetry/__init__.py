@@ -1,6 +1,6 @@
 """What an operator sees: logs and metrics.
 
-logs.py         every log line is one JSON object
-line_writer.py  lines on their way out, which never wait for a reader
+logs.py         log lines: one JSON object each, and the access log
+line_writer.py  writes log lines without waiting for their reader
 metrics.py      Prometheus's counters, taken at the ending of a log
 """

@@ -1,8 +1,9 @@
 """Every log line is one JSON object on stdout (structlog), whoever wrote it.
 
-The access log is ours: Hypercorn's prints what a client sent raw, so lines can be forged. It
-names the method, the path, the status, the problem's code where it was refused or failed, and how
-long it took; never a query string, a body or a header of the client's.
+Each line has `timestamp`, `level`, `logger`, `pid` and `message`; some have fields of their own,
+such as `request_id`. The access log replaces Hypercorn's, which prints what a client sent raw, so
+that a client can forge lines. An access line never has a query string, a body or a header that
+the client sent.
 """
 
 import atexit
@@ -21,7 +22,7 @@ from hypercorn.typing import ResponseSummary, WWWScope
 from streamapi.telemetry.line_writer import LineWriter
 
 NOISY = ("langchain_google_genai", "google_genai", "httpx", "asyncio", "alembic", "aiosqlite")
-"""Loggers of which only errors are heard; some show what they were given."""
+"""Loggers that write only errors: some of them would show keys and prompts."""
 
 MAX_PATH = 200
 """Characters of a path that a log line shows."""
@@ -33,15 +34,17 @@ LINES = LineWriter(_STDOUT)
 
 
 def configure(level: str) -> None:
-    """Send all logs of the process through structlog, and write what waits when it ends."""
+    """Send all logs of the process through structlog. At the end of the process the lines that
+    still wait are written."""
     atexit.register(LINES.close)
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_pid,
     ]
-    handler = _Queued()
+    handler = _LineHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -60,8 +63,8 @@ def configure(level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-class _Queued(logging.Handler):
-    """Hands lines to the writer."""
+class _LineHandler(logging.Handler):
+    """Gives formatted lines to the writer."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -71,8 +74,8 @@ class _Queued(logging.Handler):
 
 
 class AccessLog(Logger):
-    """Hypercorn's logger, with an access line of our own, written without the detour through
-    the standard library."""
+    """Hypercorn's logger, with our own access line. The line does not pass through the standard
+    library's `logging`, which would cost more CPU time per request."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -86,7 +89,7 @@ class AccessLog(Logger):
                 structlog.processors.JSONRenderer(serializer=_json),
             ],
             wrapper_class=structlog.BoundLogger,
-        ).bind(logger="access")
+        ).bind(logger="access", pid=os.getpid())
 
     async def access(
         self, request: WWWScope, response: ResponseSummary | None, request_time: float
@@ -94,8 +97,8 @@ class AccessLog(Logger):
         if not logging.getLogger("access").isEnabledFor(logging.INFO):
             return
         client = request.get("client")
-        # Set by api/headers.py: Hypercorn forgets the response when the client left before the
-        # last byte, which is the one that one looks for.
+        # api/headers.py sets this: Hypercorn forgets the response when the client leaves before
+        # the last byte, and such a line needs its status most.
         status, headers = cast(Any, request).get("streamapi.response", (None, {}))
         self._line.info(
             "request",
@@ -111,8 +114,13 @@ class AccessLog(Logger):
         )
 
 
+def _add_pid(_: Any, __: str, line: dict[str, Any]) -> dict[str, Any]:
+    line["pid"] = os.getpid()
+    return line
+
+
 def _path(path: str) -> str:
-    """What a line shows of a path. Someone will put a key into one."""
+    """The path as a line shows it: shortened, and without the key that a client may put there."""
     if "sk-" in path:
         path = re.sub(r"sk-[\w-]{16,}", "sk-...", path)
     return path[:MAX_PATH]

@@ -1,4 +1,4 @@
-"""Log lines on their way out: in their order, and nobody waits for who reads them."""
+"""The writer of log lines: it keeps their order, and never waits for their reader."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ LINE = b'{"n": 123}\n'
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe of one page; both ends."""
+    """Both ends of a pipe of one page."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     yield reading, writing
@@ -34,8 +34,8 @@ def lines(reading: int) -> list[bytes]:
             return found.splitlines(keepends=True)
 
 
-def test_lines_come_in_their_order(pipe: tuple[int, int]) -> None:
-    """All that were taken are written when it closes."""
+def test_lines_keep_their_order(pipe: tuple[int, int]) -> None:
+    """All queued lines are written when the writer closes."""
     reading, writing = pipe
     writer = LineWriter(writing)
     wanted = [b"%d\n" % n for n in range(500)]
@@ -45,8 +45,8 @@ def test_lines_come_in_their_order(pipe: tuple[int, int]) -> None:
     assert lines(reading) == wanted
 
 
-async def test_a_line_comes_without_another_one(pipe: tuple[int, int]) -> None:
-    """It does not wait in the queue for more, nor for the end; not even the second one."""
+async def test_a_line_is_written_soon(pipe: tuple[int, int]) -> None:
+    """No line waits in the queue for another line, or for the end."""
     reading, writing = pipe
     writer = LineWriter(writing)
     found: list[bytes] = []
@@ -57,21 +57,21 @@ async def test_a_line_comes_without_another_one(pipe: tuple[int, int]) -> None:
     writer.close()
 
 
-async def test_what_is_not_read_is_dropped_and_counted(pipe: tuple[int, int]) -> None:
-    """The writer never waits; whoever reads on finds whole lines, and how many are missing."""
+async def test_lines_beyond_the_queue_are_dropped_and_counted(pipe: tuple[int, int]) -> None:
+    """A reader that reads on finds whole lines, and how many are missing."""
     reading, writing = pipe
     writer = LineWriter(writing, 100 * len(LINE))
     for _ in range(1000):
         writer.write(LINE)
     found: list[bytes] = []
 
-    def told() -> int:
-        """The lines that came, and those that are said to be missing."""
+    def accounted() -> int:
+        """The lines that arrived, and those that are reported as dropped."""
         found.extend(lines(reading))
         counts = (json.loads(line).get("dropped", 1) for line in found)
         return sum(counts)
 
-    await until(lambda: told() == 1000, "the counts came")
+    await until(lambda: accounted() == 1000, "every line is accounted for")
     assert writer.dropped == 1000 - found.count(LINE) > 0
     assert {json.loads(line).get("level", "") for line in found} == {"", "warning"}
     writer.write(LINE)
@@ -79,8 +79,8 @@ async def test_what_is_not_read_is_dropped_and_counted(pipe: tuple[int, int]) ->
     assert lines(reading) == [LINE]
 
 
-def test_an_end_does_not_wait_for_a_reader(pipe: tuple[int, int]) -> None:
-    """Closing has a bound, and the thread that still waits holds nothing up."""
+def test_closing_does_not_wait_for_a_reader(pipe: tuple[int, int]) -> None:
+    """Closing is bounded, and the thread that still waits is a daemon."""
     _, writing = pipe
     writer = LineWriter(os.dup(writing))
     for _ in range(1000):
@@ -91,7 +91,7 @@ def test_an_end_does_not_wait_for_a_reader(pipe: tuple[int, int]) -> None:
 
 
 async def test_a_reader_that_is_gone_is_no_error() -> None:
-    """Lines that nobody can read are dropped, and counted."""
+    """Lines without a reader are dropped and counted."""
     reading, writing = os.pipe()
     os.close(reading)
     writer = LineWriter(writing)
@@ -102,7 +102,7 @@ async def test_a_reader_that_is_gone_is_no_error() -> None:
 
 
 def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
-    """Someone who shares stdout may have made it so: no line is lost."""
+    """Another process may have made a shared stdout non-blocking: no line is lost."""
     reading, writing = pipe
     os.set_blocking(writing, False)
     writer = LineWriter(writing)

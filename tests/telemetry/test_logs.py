@@ -1,4 +1,4 @@
-"""What the log lines of a server say, and that no reader of theirs holds it up."""
+"""The log lines of a server, and that no reader of them delays it."""
 
 import asyncio
 import fcntl
@@ -17,8 +17,8 @@ from tests.test_server import serving, started
 EVIL = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
 
 
-async def test_a_line_has_the_code_of_what_was_refused_or_failed() -> None:
-    """By whichever transport; what went well has none."""
+async def test_a_line_has_the_code_of_a_refusal_or_failure() -> None:
+    """At every transport; a success has no code."""
     failing = {"prompt": "[[fault:safety_before_text]]"}
     late = {"prompt": "[[fault:safety]] [[words:50]]"}
     async with serving() as (process, url):
@@ -36,8 +36,8 @@ async def test_a_line_has_the_code_of_what_was_refused_or_failed() -> None:
         process.send_signal(signal.SIGTERM)
         output, _ = await process.communicate()
     lines = [json.loads(line) for line in output.splitlines()]
-    asked = [line for line in lines if line.get("path", "/healthz") != "/healthz"]
-    assert [(line["method"], line["status"], line["code"]) for line in asked] == [
+    requests = [line for line in lines if line.get("path", "/healthz") != "/healthz"]
+    assert [(line["method"], line["status"], line["code"]) for line in requests] == [
         ("POST", 200, None),
         ("POST", 422, "invalid_request"),
         ("POST", 422, "content_blocked"),
@@ -51,8 +51,8 @@ async def test_a_line_has_the_code_of_what_was_refused_or_failed() -> None:
     ]
 
 
-async def test_a_preflight_is_answered_as_its_request_would_be() -> None:
-    """For a page that may not ask it is refused; for one that may, it says so."""
+async def test_a_preflight_of_a_foreign_page_is_refused() -> None:
+    """The preflight of an allowed page says that the request may come."""
     async with (
         serving(CORS_ORIGINS="https://app.example") as (_, url),
         httpx.AsyncClient(base_url=url) as client,
@@ -60,9 +60,11 @@ async def test_a_preflight_is_answered_as_its_request_would_be() -> None:
         refused = await client.options("/v1/text", headers=EVIL)
         assert (refused.status_code, refused.json()["code"]) == (403, "origin_not_allowed")
         assert "access-control-allow-origin" not in refused.headers
-        may = await client.options("/v1/text", headers={**EVIL, "Origin": "https://app.example"})
-        assert may.status_code == 200
-        assert may.headers["access-control-allow-origin"] == "https://app.example"
+        allowed = await client.options(
+            "/v1/text", headers={**EVIL, "Origin": "https://app.example"}
+        )
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-origin"] == "https://app.example"
 
 
 @asynccontextmanager
@@ -84,23 +86,25 @@ async def unread(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Proc
 
 
 async def ask(url: str, times: int) -> None:
-    """Ask so often that the lines of it fill the pipe many times over."""
+    """Send so many requests that their lines fill the pipe many times over."""
     retries = httpx.AsyncHTTPTransport(retries=10)
     async with httpx.AsyncClient(base_url=url, timeout=60, transport=retries) as client:
         for _ in range(times):
             assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_a_reader_that_stalls_stops_nobody() -> None:
-    """The server answers, and ends in time."""
+async def test_a_reader_that_stalls_does_not_delay_the_server() -> None:
+    """The server answers, and ends in time, while nobody reads its lines."""
     async with unread() as (process, url):
         await ask(url, 100)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 10) == 0
 
 
-async def test_a_reader_that_stalls_stops_no_worker(redis_server: RedisServer) -> None:
-    """The same for several processes on one stdout, and for the one that watches them."""
+async def test_a_reader_that_stalls_does_not_delay_workers(
+    redis_server: RedisServer,
+) -> None:
+    """The same holds for several processes on one stdout, and for their parent."""
     settings: dict[str, Any] = {"WORKERS": "2", "REDIS_URL": redis_server.url}
     async with unread(**settings) as (process, url):
         await ask(url, 100)
