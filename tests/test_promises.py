@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "drain": {"generation", "services"},
     "api": BELOW_API,
     "app": {*BELOW_API, "api", "drain"},
-    "startup": {"emulator", "services", "settings"},
+    "startup": {"emulator", "providers", "settings"},
     "server": {*BELOW_API, "api", "app", "drain", "startup"},
     "supervisor": {"server", "settings", "startup", "telemetry"},
     "cli": {"app", "cli_keys", "emulator", "server", "settings", "supervisor", "version"},

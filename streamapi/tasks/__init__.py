@@ -1,16 +1,17 @@
-"""What may be asked: one file per task.
+"""The tasks of the API: one file each.
 
     task.py            what a task is made of
-    text.py            a text
-    code.py            code, in one language
-    classification.py  which of the labels fit a text
-    fences.py          fenced code blocks, read as they arrive
-    prose.py           whether a text can still become code
+    text.py            the task `text`: prose from a prompt or a conversation
+    code.py            the task `code`: code in one language, and its explanation
+    classification.py  the task `classification`: the labels that fit a text
+    labels.py          the labels in a model's answer: their schema and their parser
+    fences.py          fenced code blocks, split as they arrive
+    prose.py           whether the beginning of an answer is certainly prose
     syntax/            whether code parses
 
-A module here that has a `TASK` is a task: it gets its JSON, SSE and WebSocket doors, its OpenAPI
-entry and its place on the demo page, with no other edit. `task.py` says what a task is made of;
-a name of another resource (`generations`, `models`, ...) cannot be a task's.
+A module here that has a `TASK` is a task: it gets its JSON, SSE and WebSocket routes, its OpenAPI
+entry and its place on the demo page, with no other edit. A task cannot have the name of another
+resource, such as `generations` or `models`.
 """
 
 import importlib
@@ -21,7 +22,8 @@ from streamapi.tasks.task import RESERVED, Task
 
 
 def every_task() -> dict[str, Task[Any]]:
-    """The tasks by name, in the order of their `order`, then of their names."""
+    """The tasks by name, sorted by their `order`, then by their names. Raises `ValueError` for a
+    task whose name is reserved."""
     found: list[Task[Any]] = []
     for module in pkgutil.iter_modules(__path__):
         task = getattr(importlib.import_module(f"{__name__}.{module.name}"), "TASK", None)

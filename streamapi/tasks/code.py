@@ -1,4 +1,4 @@
-"""Code: a wish in, code and its explanation out, told apart while they come."""
+"""Code: a description in, code and its explanation out, separated while they arrive."""
 
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from streamapi.tasks.task import MAX_PROMPT, Prose, Task, TaskRequest, Text
 
 
 class CodeRequest(TaskRequest):
-    """What the code should do, and in which language."""
+    """A description of code, and its language."""
 
     model_config = ConfigDict(title="CodeRequest")
 
@@ -24,7 +24,7 @@ class CodeRequest(TaskRequest):
         description="What the code should do.", json_schema_extra={"x-multiline": True}
     )
     language: Annotated[Text, StringConstraints(pattern=r"^[A-Za-z0-9+#._-]{1,40}$")] | None = (
-        Field(None, description="Such as `python`. Default: the model's choice.")
+        Field(None, description="The language of the code, such as `python`. Default: any.")
     )
     context: Text | None = Field(
         None,
@@ -36,7 +36,7 @@ class CodeRequest(TaskRequest):
 
 
 class SyntaxVerdict(BaseModel):
-    """Whether the code parses; else the line and column of its first error, from 1."""
+    """Whether the code parses; if not, the line and column of its first error, counted from 1."""
 
     valid: bool
     line: int | None
@@ -44,8 +44,8 @@ class SyntaxVerdict(BaseModel):
 
 
 class CodeResult(BaseModel):
-    """`code` is the first fenced block of the answer, `explanation` what stands outside;
-    `syntax` is null for languages whose grammar is not at hand."""
+    """`code` is the first fenced block of the answer, `explanation` the text around it. `syntax`
+    is null for a language without a grammar here."""
 
     code: str
     language: str | None
@@ -54,27 +54,27 @@ class CodeResult(BaseModel):
 
 
 class CodeParser:
-    """Tells code and explanation apart; without `explain`, only code is passed on, unless the
-    model wrote none. Without someone who can check syntax, there is no verdict on it."""
+    """Separates code and explanation. Without `explain` it sends only code, unless the model wrote
+    none. Without a `check` the result has no verdict on the syntax."""
 
     def __init__(self, request: CodeRequest, check: Check | None = None) -> None:
-        self._asked = request.language
+        self._requested_language = request.language
         self._explain = request.explain
-        self._splitter = FenceSplitter(prose.judge(request.language))
+        self._splitter = FenceSplitter(prose.detector(request.language))
         self._check = check
         self._checked: tuple[str, Syntax | None] = ("", None)
         self._code: list[str] = []
         self._explanation: list[str] = []
-        self._unwanted: list[str] = []
+        self._unsent: list[str] = []
 
     def feed(self, text: str) -> list[Event]:
         return self._events(self._splitter.feed(text))
 
     def flush(self) -> list[Event]:
         events = self._events(self._splitter.flush())
-        if not self._code and self._unwanted:
+        if not self._code and self._unsent:
             self._explain = True
-            events += self._events([("explanation", "".join(self._unwanted))])
+            events += self._events([("explanation", "".join(self._unsent))])
         return events
 
     @property
@@ -89,7 +89,7 @@ class CodeParser:
             verdict = await self._verdict(question)
             splitter.decide(verdict is not None and verdict.valid)
         if finished:
-            splitter.end()  # a question may have left a line behind it
+            splitter.end()  # `decide` may have begun a line
             held_back = (text for part, text in splitter.pieces if part == "code")
             if code := "".join((*self._code, *held_back)):
                 await self._verdict(code)
@@ -115,7 +115,7 @@ class CodeParser:
             if part == "code":
                 self._code.append(text)
             elif not self._explain:
-                self._unwanted.append(text)
+                self._unsent.append(text)
                 continue
             else:
                 if self._code and not self._explanation:
@@ -128,7 +128,7 @@ class CodeParser:
 
     @property
     def _language(self) -> str | None:
-        return self._asked or language_name(self._splitter.info) or None
+        return self._requested_language or language_name(self._splitter.info) or None
 
 
 def prompt(request: CodeRequest) -> Prompt:
@@ -141,7 +141,7 @@ def prompt(request: CodeRequest) -> Prompt:
     content = request.prompt
     if request.context:
         content += f"\n\nThe code belongs to this existing code:\n\n{request.context}"
-    return Prompt((Message("user", content),), system=system, **TASK.asked(request))
+    return Prompt((Message("user", content),), system=system, **TASK.prompt_fields(request))
 
 
 TASK = Task(
@@ -159,5 +159,5 @@ TASK = Task(
 
 
 def task(check: Check) -> Task[CodeRequest]:
-    """The task, where someone can check syntax."""
+    """The task with a check of the syntax."""
     return replace(TASK, parser=partial(CodeParser, check=check))

@@ -1,5 +1,5 @@
-"""What a task is made of: what may be asked (a request model), how a model is asked (a prompt),
-how its answer is read (an incremental parser), and what comes of it (a result).
+"""What a task is made of: a request model, a prompt for the language model, a parser that reads
+the answer as it arrives, and a result model.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ RESERVED = frozenset(
 """First path segments of `/v1` that belong to other resources."""
 
 MAX_PROMPT = 100_000
-"""Characters of a prompt; a longer one is refused before any model sees it."""
+"""Characters of a prompt. A longer one is refused before a model is asked."""
 
 
 def _no_nul(text: str) -> str:
@@ -27,7 +27,7 @@ def _no_nul(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_no_nul)]
 Prose = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_PROMPT)]
-"""What a person writes: 1 to 100,000 characters, without U+0000."""
+"""Text that a person writes: 1 to 100,000 characters, without U+0000."""
 
 Short = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
@@ -35,37 +35,48 @@ MetadataValue = Annotated[Text, StringConstraints(max_length=512)]
 
 
 class TaskRequest(BaseModel):
-    """The fields that every task takes. Unknown ones are refused."""
+    """The fields that every task takes. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", title="TaskRequest")
 
     model: Short | None = Field(
-        None, description="A model of the catalogue (`GET /v1/models`). Default: the task's own."
+        None, description="A model of the catalogue (`GET /v1/models`). Default: the task's model."
     )
     temperature: float | None = Field(
-        None, ge=0, le=2, description="Dropped, and said so, where the model does not take it."
+        None,
+        ge=0,
+        le=2,
+        description="A model that takes no temperature answers without it, and the answer lists it "
+        "in `model.dropped`.",
     )
     max_output_tokens: int | None = Field(
-        None, ge=1, le=1_000_000, description="The answer ends with `length` at this bound."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="The most tokens of the answer. One that is cut has the `finish_reason` "
+        "`length`.",
     )
     stop: list[Short] | None = Field(
-        None, max_length=5, description="Strings at which the model stops."
+        None, max_length=5, description="Strings at which the model stops writing."
     )
     include_thoughts: bool = Field(
-        False, description="Pass on the model's thoughts, as parts named `thought`."
+        False, description="Send the model's thoughts too, as deltas of the part `thought`."
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(
-        default_factory=dict, max_length=16, description="Yours; returned untouched."
+        default_factory=dict,
+        max_length=16,
+        description="Your own data, which the answer returns unchanged.",
     )
     cache: Literal["use", "refresh", "off"] | None = Field(
         None,
-        description="Whether an answer that you were given before will do (`use`), a new one is "
-        "wanted and kept (`refresh`), or neither (`off`). Default: `use` for classification.",
+        description="`use` returns an earlier answer to the same request, `refresh` makes a new "
+        "answer and stores it, `off` does neither. Default: `use` for classification, else `off`.",
     )
     on_disconnect: Literal["grace", "cancel", "continue"] | None = Field(
         None,
-        description="When the last reader leaves: wait a few seconds for its return (`grace`, "
-        "the default), stop at once (`cancel`), or write on (`continue`).",
+        description="What happens when the last reader disconnects: `grace` (the default) waits "
+        "some seconds for a reader and then stops, `cancel` stops at once, `continue` writes the "
+        "answer to its end.",
     )
 
 
@@ -74,9 +85,11 @@ R = TypeVar("R", bound=TaskRequest)
 
 @dataclass(frozen=True)
 class Task(Generic[R]):
-    """One task. `result` is the model of its result, for the documentation; `fast` asks for the
-    cheap, quick model of the settings. `thinking`, `temperature` and `max_output_tokens` are
-    what the model is told where the request does not say, `cache` what is done then."""
+    """One task. `prompt` and `parser` make the prompt for a request and a parser for one answer.
+    `result` describes the result, for the documentation. `example` is a request that the
+    documentation and the demo page show. With `fast` the default model is `STREAMAPI_FAST_MODEL`.
+    `thinking`, `temperature`, `max_output_tokens` and `cache` apply where a request does not set
+    them. `order` sorts the tasks."""
 
     name: str
     title: str
@@ -93,8 +106,9 @@ class Task(Generic[R]):
     cache: Literal["use", "off"] = "off"
     order: int = 100
 
-    def asked(self, request: R) -> dict[str, Any]:
-        """The common fields of a request, with the task's defaults, as arguments of `Prompt`."""
+    def prompt_fields(self, request: R) -> dict[str, Any]:
+        """The arguments of `Prompt` that every task takes from a request, with this task's
+        defaults."""
         return {
             "temperature": request.temperature,
             "preferred_temperature": self.temperature,

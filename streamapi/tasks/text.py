@@ -1,4 +1,4 @@
-"""Text: a prompt or a conversation in, prose out, passed on as it comes."""
+"""Text: a prompt or a conversation in, prose out, sent as it arrives."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from streamapi.tasks.task import MAX_PROMPT, Prose, Task, TaskRequest, Text
 
 
 class ChatMessage(BaseModel):
-    """One turn of a conversation."""
+    """One message of a conversation."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -19,7 +19,7 @@ class ChatMessage(BaseModel):
 
 
 class TextRequest(TaskRequest):
-    """Either `prompt`, or `messages` that end with the user's."""
+    """Either `prompt`, or `messages` that end with a message of the user."""
 
     model_config = ConfigDict(title="TextRequest")
 
@@ -27,12 +27,12 @@ class TextRequest(TaskRequest):
         None, description="What to write about.", json_schema_extra={"x-multiline": True}
     )
     messages: list[ChatMessage] | None = Field(
-        None, min_length=1, max_length=200, description="A conversation so far."
+        None, min_length=1, max_length=200, description="The conversation so far."
     )
     system: Text | None = Field(
         None,
         max_length=MAX_PROMPT,
-        description="How to write.",
+        description="Instructions to the model, such as a style.",
         json_schema_extra={"x-multiline": True},
     )
 
@@ -50,13 +50,13 @@ class TextRequest(TaskRequest):
 
 
 class TextResult(BaseModel):
-    """`text` is what the deltas say together."""
+    """`text` is the text of all deltas together."""
 
     text: str
 
 
 class TextParser:
-    """Every piece of text is content as it comes."""
+    """Sends every piece of text as it arrives."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -74,10 +74,10 @@ class TextParser:
 
 def prompt(request: TextRequest) -> Prompt:
     if request.messages is not None:
-        messages = tuple(Message(turn.role, turn.content) for turn in request.messages)
+        messages = tuple(Message(message.role, message.content) for message in request.messages)
     else:
         messages = (Message("user", request.prompt or ""),)
-    return Prompt(messages, system=request.system or None, **TASK.asked(request))
+    return Prompt(messages, system=request.system or None, **TASK.prompt_fields(request))
 
 
 TASK = Task(

@@ -38,7 +38,8 @@ class SummaryResult(BaseModel):
 
 
 def prompt(request: SummaryRequest) -> Prompt:
-    return Prompt((Message("user", request.text),), system="Shorten.", **TASK.asked(request))
+    fields = TASK.prompt_fields(request)
+    return Prompt((Message("user", request.text),), system="Shorten.", **fields)
 
 
 TASK = Task(

@@ -1,4 +1,4 @@
-"""The processes that check syntax in these tests."""
+"""The pool of processes that check syntax in these tests."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""A grammar that crashes its process, each time: a module like those of tree-sitter's."""
+"""A module like those of tree-sitter's grammars, which crashes its process."""
 
 import ctypes
 

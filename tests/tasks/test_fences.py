@@ -26,13 +26,13 @@ def always(text: str) -> bool:
 
 
 def settle(splitter: FenceSplitter, parses) -> None:
-    """Answer the splitter's question, where it has one."""
+    """Decide the splitter's question, if it has one."""
     if splitter.question:
         splitter.decide(parses(splitter.question))
 
 
 def fed(splitter: FenceSplitter, chunk: str, parses=never) -> list[Piece]:
-    """The pieces that a chunk made certain."""
+    """The pieces that the splitter sends after a chunk."""
     pieces = splitter.feed(chunk)
     settle(splitter, parses)
     return pieces + splitter.feed("")
@@ -90,10 +90,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("answer", "code", "explanation", "info"), CASES)
-def test_a_fence_is_what_commonmark_says(
-    answer: str, code: str, explanation: str, info: str
-) -> None:
-    """Each case of the specification, in one chunk."""
+def test_fences_follow_commonmark(answer: str, code: str, explanation: str, info: str) -> None:
+    """Each case of the specification as one chunk."""
     if answer == "text ```\na\n```\n":
         # The last line opens a block, which is empty.
         assert split(answer)[0] == code
@@ -105,7 +103,7 @@ def test_a_fence_is_what_commonmark_says(
 def test_one_character_at_a_time_is_the_same(
     answer: str, code: str, explanation: str, info: str
 ) -> None:
-    """Nothing depends on where a chunk ends."""
+    """Each case of the specification, with one character in each chunk."""
     assert split(*answer) == split(answer)
 
 
@@ -115,17 +113,17 @@ pieces = st.text(st.sampled_from("`~ ab\n\r\t"), max_size=60)
 @given(answer=pieces, cuts=st.lists(st.integers(0, 60), max_size=12), parses=st.booleans())
 @settings(max_examples=500, deadline=None)
 def test_any_chunking_gives_the_same(answer: str, cuts: list[int], parses: bool) -> None:
-    """However an answer is cut into chunks: the same code, explanation and info."""
+    """The code, explanation and info do not depend on where a chunk ends."""
     bounds = sorted({0, len(answer), *(min(cut, len(answer)) for cut in cuts)})
     chunks = [answer[a:b] for a, b in itertools.pairwise(bounds)]
-    judge = always if parses else never
-    assert split(*chunks, parses=judge) == split(answer, parses=judge)
+    check = always if parses else never
+    assert split(*chunks, parses=check) == split(answer, parses=check)
 
 
 @given(answer=pieces)
 @settings(max_examples=300, deadline=None)
 def test_no_text_is_lost_or_made_up(answer: str) -> None:
-    """What comes out is the answer without its fence lines, and nothing else."""
+    """The pieces together are the answer without its fence lines."""
     code, explanation, _ = split(answer)
     assert len(code) + len(explanation) <= len(answer)
     for char in "ab":
@@ -136,26 +134,26 @@ def test_no_text_is_lost_or_made_up(answer: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["a = 1\nb = 2\n", "a = 1", "\n\n  x\n"])
-def test_an_answer_without_a_fence_is_code_when_it_parses(answer: str) -> None:
-    """The judge decides, at the end of the answer."""
+def test_an_answer_without_a_fence_is_code_if_it_parses(answer: str) -> None:
+    """The syntax check at the end of the answer decides."""
     assert split(answer, parses=always) == (answer, "", "")
     assert split(answer, parses=never) == ("", answer, "")
 
 
-def test_the_judge_sees_the_whole_answer() -> None:
-    """It is asked once, with all that was said."""
+def test_the_question_is_the_whole_answer() -> None:
+    """There is one question, with all of the text."""
     asked: list[str] = []
     split("a\n", "b\n", "c", parses=lambda text: asked.append(text) or True)
     assert asked == ["a\nb\nc"]
 
 
-def test_prose_before_a_fence_is_not_judged() -> None:
-    """A fence settles what is code: what parses outside it is explanation."""
+def test_text_before_a_fence_is_explanation() -> None:
+    """After a fence nothing else is code, even if it parses."""
     assert split("a = 1\n```\nb = 2\n```\n", parses=always) == ("b = 2\n", "a = 1\n", "")
 
 
-def test_what_is_held_back_has_a_bound() -> None:
-    """A long answer without a fence is passed on at the bound, not only at its end."""
+def test_text_that_is_held_back_is_bounded() -> None:
+    """A long answer without a fence is sent from the bound on, not only at its end."""
     splitter = FenceSplitter()
     given_at = None
     for n in range(HOLD_BACK // 10 + 20):
@@ -165,8 +163,8 @@ def test_what_is_held_back_has_a_bound() -> None:
     assert given_at * 10 <= HOLD_BACK + 10
 
 
-def test_a_line_like_a_fence_has_a_bound() -> None:
-    """A line that begins like a fence and never ends is not held for ever."""
+def test_a_line_like_a_fence_is_bounded() -> None:
+    """A line that begins like a fence and never ends is sent from the bound on."""
     splitter = FenceSplitter()
     splitter.feed("```\n")
     assert splitter.feed("~" * 10) == [("code", "~" * 10)]
@@ -178,7 +176,7 @@ def test_a_line_like_a_fence_has_a_bound() -> None:
 
 @pytest.mark.parametrize("opening", [1, LONGEST_FENCE - 10, LONGEST_FENCE + 10, 5000])
 def test_a_long_line_is_the_same_in_any_chunks(opening: int) -> None:
-    """The bound on a line does not make the outcome depend on the chunks."""
+    """The bound on a line does not make the pieces depend on the chunks."""
     answer = "```" + "x" * opening + "\ncode\n```\nafter\n"
     assert split(*answer) == split(answer)
 
@@ -190,8 +188,8 @@ def test_a_long_closing_fence_is_the_same_in_any_chunks(fence: str) -> None:
     assert split(*answer) == split(answer)
 
 
-def test_code_flows_line_by_line() -> None:
-    """Inside the fence a piece is passed on at once when it cannot be a fence."""
+def test_code_is_sent_line_by_line() -> None:
+    """Within a block a piece is sent at once if it cannot be a fence."""
     splitter = FenceSplitter()
     assert splitter.feed("```python\n") == []
     assert splitter.feed("def ") == [("code", "def ")]
@@ -201,7 +199,7 @@ def test_code_flows_line_by_line() -> None:
 
 
 def test_a_megabyte_costs_no_quadratic_time() -> None:
-    """A long answer in small chunks is split in time that grows with its length."""
+    """The time for a long answer in small chunks grows with its length only."""
     for line in ("x = 1\n", "```" * 100, "` ", "~~~\n", "\n"):
         splitter = FenceSplitter()
         began = time.process_time()
@@ -236,8 +234,8 @@ def joined(events: list[Delta], part: str) -> str:
 
 @given(cuts=st.lists(st.integers(0, 200), max_size=20))
 @settings(max_examples=100, deadline=None)
-async def test_the_result_is_what_the_deltas_said(syntax: SyntaxPool, cuts: list[int]) -> None:
-    """The code and explanation of the result are those of the deltas, in any chunks."""
+async def test_the_result_is_the_text_of_the_deltas(syntax: SyntaxPool, cuts: list[int]) -> None:
+    """The code and explanation of the result are those of the deltas, for any chunks."""
     answer = "Here:\n\n```python\ndef f():\n    return 1\n```\n\nIt returns one.\n"
     bounds = sorted({0, len(answer), *(min(cut, len(answer)) for cut in cuts)})
     chunks = [answer[a:b] for a, b in itertools.pairwise(bounds)]
@@ -249,28 +247,28 @@ async def test_the_result_is_what_the_deltas_said(syntax: SyntaxPool, cuts: list
     assert result["syntax"] == {"valid": True, "line": None, "column": None}
 
 
-async def test_without_explain_only_code_is_passed_on(syntax: SyntaxPool) -> None:
-    """`explain: false` keeps what stands outside the fence to itself."""
+async def test_without_explain_only_code_is_sent(syntax: SyntaxPool) -> None:
+    """With `explain: false` no text outside of the block is sent."""
     events, result = await read(syntax, "Here:\n```\na\n```\nThere.\n", explain=False)
     assert joined(events, "explanation") == "" == result["explanation"]
     assert result["code"] == "a\n"
 
 
-async def test_without_explain_an_answer_without_code_is_told(syntax: SyntaxPool) -> None:
-    """When the model wrote no code, its words are all there is: they are not swallowed."""
+async def test_without_explain_an_answer_without_code_is_sent(syntax: SyntaxPool) -> None:
+    """When the model wrote no code, its text is sent as the explanation."""
     events, result = await read(syntax, "I cannot write that.", explain=False, language="python")
     assert joined(events, "explanation") == "I cannot write that." == result["explanation"]
     assert (result["code"], result["syntax"]) == ("", None)
 
 
-async def test_code_without_a_fence_is_code_when_it_parses(syntax: SyntaxPool) -> None:
-    """A model that forgets the fence is understood, in a language whose grammar is at hand."""
+async def test_code_without_a_fence_is_code_if_it_parses(syntax: SyntaxPool) -> None:
+    """A model may forget the fence, in a language with a grammar."""
     events, result = await read(syntax, "def f():\n    return 1\n", language="python")
     assert joined(events, "code") == result["code"] == "def f():\n    return 1\n"
     assert result["syntax"]["valid"]
 
 
-async def test_the_asked_language_beats_the_fences(syntax: SyntaxPool) -> None:
-    """What the caller asked for is what the code is checked as."""
+async def test_the_requested_language_beats_the_one_of_the_fence(syntax: SyntaxPool) -> None:
+    """The code is checked as the language of the request."""
     _, result = await read(syntax, "```text\ndef f(): pass\n```\n", language="python")
     assert (result["language"], result["syntax"]["valid"]) == ("python", True)

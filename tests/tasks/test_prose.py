@@ -1,4 +1,4 @@
-"""When an answer that has no fence yet is prose for certain, and so is passed on as it comes."""
+"""When the beginning of an answer is certainly prose, and so is sent as it arrives."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamapi.tasks.code import CodeParser, CodeRequest
 from streamapi.tasks.fences import FenceSplitter
-from streamapi.tasks.prose import OPENING, WORDS_PARSE, judge, opens_with_a_sentence
+from streamapi.tasks.prose import OPENING, WORDS_PARSE, detector, opens_with_a_sentence
 from streamapi.tasks.syntax import GRAMMARS
 from streamapi.tasks.syntax.pool import SyntaxPool
 from tests.tasks.test_fences import always, fed, settle
@@ -49,39 +49,39 @@ CODE = [
 
 @pytest.mark.parametrize("text", SENTENCES)
 def test_a_sentence_is_prose(text: str) -> None:
-    """A capital, at least four words, the end of a sentence and something behind it."""
+    """A capital, at least four words, the end of a sentence, and white space after it."""
     assert opens_with_a_sentence(text)
 
 
 @pytest.mark.parametrize("text", CODE)
-def test_what_may_be_code_is_not(text: str) -> None:
-    """Code, comments, what is too short, and what may still go on."""
+def test_text_that_may_be_code_is_not_prose(text: str) -> None:
+    """Code, comments, short text, and sentences that may go on."""
     assert not opens_with_a_sentence(text)
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
 async def test_a_sentence_does_not_parse(syntax: SyntaxPool, name: str) -> None:
-    """Where a sentence is code, the grammar is asked at the end of the answer, as ever."""
+    """Where a sentence can be code, the grammar decides at the end of the answer."""
     verdicts = [await syntax.check(text, name) for text in SENTENCES]
     assert None not in verdicts
     valid = [verdict.valid for verdict in verdicts if verdict is not None]
     assert any(valid) == (name in WORDS_PARSE)
-    assert judge(name)(SENTENCES[0]) == (name not in WORDS_PARSE)
+    assert detector(name)(SENTENCES[0]) == (name not in WORDS_PARSE)
 
 
 def test_without_a_grammar_nothing_waits() -> None:
-    """What no grammar can judge is never code without a fence."""
-    assert judge(None)("d")
-    assert judge("cobol")("d")
-    assert not judge("py")("d")
+    """Without a grammar nothing is code without a fence."""
+    assert detector(None)("d")
+    assert detector("cobol")("d")
+    assert not detector("py")("d")
 
 
 ANSWER = "Here is a function:\nIt merges.\n```python\ndef f():\n    return 1\n```\nDone.\n"
 
 
 @pytest.mark.parametrize("language", [None, "python", "cobol"])
-def test_prose_flows_as_it_comes(language: str | None) -> None:
-    """Behind its first sentence no text before the fence waits."""
+def test_prose_is_sent_as_it_arrives(language: str | None) -> None:
+    """After the first sentence no text before the fence waits."""
     parser = CodeParser(CodeRequest(prompt="p", language=language))
     shown = ""
     for word in ["Here ", "is ", "a ", "function:", " it ", "merges ", "two ", "lists "]:
@@ -91,8 +91,8 @@ def test_prose_flows_as_it_comes(language: str | None) -> None:
     assert parser.result()["code"] == "a = 1\n"
 
 
-async def test_code_without_a_fence_still_waits_to_be_judged(syntax: SyntaxPool) -> None:
-    """Nothing of it is shown before it is known to be code; then it is code."""
+async def test_code_without_a_fence_waits_for_the_check(syntax: SyntaxPool) -> None:
+    """It is sent, as code, only after the check has found that it parses."""
     parser = CodeParser(CodeRequest(prompt="p", language="python"), syntax.check)
     assert parser.feed("def f():\n") == []
     assert parser.feed("    return 1\n") == []
@@ -104,7 +104,7 @@ async def test_code_without_a_fence_still_waits_to_be_judged(syntax: SyntaxPool)
 @given(cuts=st.lists(st.integers(0, 200), max_size=20))
 @settings(max_examples=50, deadline=None)
 def test_any_chunking_gives_the_same(language: str | None, cuts: list[int]) -> None:
-    """However the answer is cut into chunks."""
+    """The pieces do not depend on where a chunk ends."""
     bounds = sorted({0, len(ANSWER), *(min(cut, len(ANSWER)) for cut in cuts)})
 
     def read(*chunks: str) -> dict[str, object]:
@@ -141,7 +141,7 @@ def test_any_text_in_any_chunks_gives_the_same(answer: str, cuts: list[int]) -> 
 
 @pytest.mark.parametrize("text", ["Aa ", "A`", "'", "A-", "A'a", "A.", "((", "A(a) ", "**A** "])
 def test_a_long_opening_costs_little(text: str) -> None:
-    """The search for a sentence is bounded, and no text makes it slow."""
+    """The search for a sentence is bounded; no text makes it slow."""
     looked = 0
 
     def count(beginning: str) -> bool:

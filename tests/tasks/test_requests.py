@@ -1,4 +1,4 @@
-"""What may be asked: every bound of every task's request, on both of its sides."""
+"""The requests of the tasks: every bound of every field, on both of its sides."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ def asked(task: str, **fields: Any) -> Any:
 
 
 def test_the_tasks_are_those_of_the_contract() -> None:
-    """Text first, then code, then classification; none takes another resource's name."""
+    """Text, then code, then classification; none has the name of another resource."""
     assert list(TASKS)[:3] == ["text", "code", "classification"]
     assert not RESERVED & set(TASKS)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_a_tasks_example_is_valid(task: Task[Any]) -> None:
-    """What the documentation shows can be asked."""
+    """The documentation shows requests that work."""
     task.prompt(task.request.model_validate(task.example, strict=True))
 
 
@@ -104,7 +104,7 @@ def name(fields: dict[str, Any]) -> str:
 @pytest.mark.parametrize("task", LEAST)
 @pytest.mark.parametrize("fields", COMMON_GOOD, ids=name)
 def test_common_fields_inside_their_bounds(task: str, fields: dict[str, Any]) -> None:
-    """Every task takes them, and makes a prompt of them."""
+    """Every task accepts them, and makes a prompt from them."""
     TASKS[task].prompt(asked(task, **fields))
 
 
@@ -187,12 +187,12 @@ OWN_BAD = [
 
 @pytest.mark.parametrize(("task", "fields"), OWN_GOOD, ids=lambda v: repr(v)[:40])
 def test_a_tasks_own_fields_inside_their_bounds(task: str, fields: dict[str, Any]) -> None:
-    """They are taken, and make a prompt."""
+    """The task accepts them, and makes a prompt from them."""
     TASKS[task].prompt(asked(task, **fields))
 
 
 @pytest.mark.parametrize(("task", "fields"), OWN_BAD, ids=lambda v: repr(v)[:40])
 def test_a_tasks_own_fields_outside_their_bounds(task: str, fields: dict[str, Any]) -> None:
-    """They are refused."""
+    """The task refuses them."""
     with pytest.raises(ValidationError):
         asked(task, **fields)

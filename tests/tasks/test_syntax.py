@@ -1,4 +1,4 @@
-"""Syntax verdicts, for every grammar that is at hand."""
+"""Syntax verdicts, for every grammar."""
 
 from pathlib import Path
 
@@ -46,20 +46,20 @@ BAD = {
 
 
 def test_every_grammar_has_its_cases() -> None:
-    """There are fifteen, and each is tried below."""
+    """There are fifteen, and each is tested below."""
     assert set(GOOD) == set(GRAMMARS) == set(BAD)
     assert len(GRAMMARS) == 15
 
 
 @pytest.mark.parametrize("language", GRAMMARS)
 async def test_good_code_parses(syntax: SyntaxPool, language: str) -> None:
-    """Code that is right is said to be right, without a place."""
+    """The verdict on valid code has no line and no column."""
     assert await syntax.check(GOOD[language], language) == Syntax(True)
 
 
 @pytest.mark.parametrize("language", GRAMMARS)
-async def test_bad_code_has_a_place(syntax: SyntaxPool, language: str) -> None:
-    """Code that is wrong is said to be wrong, at a line and column inside it, from 1."""
+async def test_bad_code_has_a_line_and_a_column(syntax: SyntaxPool, language: str) -> None:
+    """They are within the code, and count from 1."""
     verdict = await syntax.check(BAD[language], language)
     assert verdict is not None
     assert not verdict.valid
@@ -69,16 +69,16 @@ async def test_bad_code_has_a_place(syntax: SyntaxPool, language: str) -> None:
     assert verdict.column >= 1
 
 
-async def test_ruby_is_not_judged(syntax: SyntaxPool) -> None:
-    """Its grammar (tree-sitter-ruby 0.23.1) writes past its buffer on a long heredoc name, which
-    ends the process: 1,019 letters behind `<<~` were enough."""
+async def test_ruby_has_no_verdict(syntax: SyntaxPool) -> None:
+    """Its grammar (tree-sitter-ruby 0.23.1) writes past its buffer on a long heredoc name, and so
+    ends the process: 1,019 letters after `<<~` were enough."""
     assert await syntax.check(f"puts <<~{'A' * 1019}\n", "ruby") is None
     assert await syntax.check("puts 1\n", "rb") is None
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())
 async def test_aliases_have_a_grammar(syntax: SyntaxPool, alias: str, name: str) -> None:
-    """A language's other names, in any case, are the language."""
+    """An alias names its language, in upper and lower case."""
     assert name in GRAMMARS
     assert language_name(f" {alias.upper()} ") == name
     assert await syntax.check(GOOD[name], alias) == Syntax(True)
@@ -88,19 +88,19 @@ async def test_aliases_have_a_grammar(syntax: SyntaxPool, alias: str, name: str)
 async def test_without_a_grammar_there_is_no_verdict(
     syntax: SyntaxPool, language: str | None
 ) -> None:
-    """What cannot be checked is not judged."""
+    """Code of an unknown language is not checked."""
     assert await syntax.check("anything", language) is None
 
 
-async def test_the_place_of_an_error_counts_characters(syntax: SyntaxPool) -> None:
-    """Columns count characters, not bytes; lines count from 1."""
+async def test_the_column_of_an_error_counts_characters(syntax: SyntaxPool) -> None:
+    """It does not count bytes; lines count from 1."""
     verdict = await syntax.check('a = 1\nb = "äöü€😀" + $ 1\n', "python")
     assert verdict == Syntax(False, 2, len('b = "äöü€😀" + ') + 1)
 
 
 @pytest.mark.parametrize("code", ["", "\n", "   \n\n"])
-async def test_nothing_parses(syntax: SyntaxPool, code: str) -> None:
-    """No code is no error."""
+async def test_empty_code_parses(syntax: SyntaxPool, code: str) -> None:
+    """Code without a token has no error."""
     assert await syntax.check(code, "python") == Syntax(True)
 
 
@@ -110,18 +110,18 @@ async def test_nothing_parses(syntax: SyntaxPool, code: str) -> None:
     ids=["parentheses", "brackets", "ifs", "controls", "a", "emoji"],
 )
 @pytest.mark.parametrize("language", ["python", "cpp", "html", "bash"])
-async def test_hostile_code_is_judged_or_given_up_in_time(
+async def test_hostile_code_is_bounded_in_time(
     syntax: SyntaxPool, language: str, code: str
 ) -> None:
-    """A parse that takes too long is given up; the process that tried it lives."""
+    """A parse that takes too long has no verdict; its process goes on."""
     before = set(syntax.pids)
     await syntax.check(code, language)
     assert before <= set(syntax.pids)
 
 
 async def test_no_character_crashes_a_grammar() -> None:
-    """But for bash's, whose scanner hands a character behind `{` to C's isdigit, which looks it up
-    in a table without bounds (tree-sitter-bash 0.25)."""
+    """Bash is the exception: its scanner passes a character after `{` to C's isdigit, which looks
+    it up in a table without bounds (tree-sitter-bash 0.25)."""
     outcomes: list[tuple[str, str]] = []
     pool = SyntaxPool(1, lambda *outcome: outcomes.append(outcome))
     points = (*range(0x100, 0xD800, 997), *range(0xE000, 0x110000, 997))
@@ -133,7 +133,7 @@ async def test_no_character_crashes_a_grammar() -> None:
     assert len(outcomes) == 14 * len(points)
 
 
-async def test_bash_may_hold_any_character(syntax: SyntaxPool) -> None:
+async def test_bash_may_contain_any_character(syntax: SyntaxPool) -> None:
     """Text beyond Latin-1 is part of a word, and counts as one character."""
     assert await syntax.check('echo "中文 😀"\n', "bash") == Syntax(True)
     expected = await syntax.check("echo aa a a )\n", "bash")
@@ -141,13 +141,13 @@ async def test_bash_may_hold_any_character(syntax: SyntaxPool) -> None:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process has."""
+    """The bytes of memory that a process has."""
     status = Path(f"/proc/{pid}/status").read_text()
     return 1024 * int(status.partition("VmRSS:")[2].split()[0])
 
 
-async def test_code_that_was_checked_is_let_go() -> None:
-    """What the parser read is freed: a process that checks code all day does not grow."""
+async def test_checked_code_is_freed() -> None:
+    """A process that checks code all day does not grow."""
     pool, code = SyntaxPool(1), "a = 1\n" * 2_000
     for _ in range(20):
         await pool.check(code, "python")
@@ -162,7 +162,7 @@ async def test_code_that_was_checked_is_let_go() -> None:
 @given(code=st.text(max_size=200), language=st.sampled_from(sorted(GRAMMARS)))
 @settings(max_examples=200, deadline=None)
 async def test_any_text_has_a_verdict(syntax: SyntaxPool, code: str, language: str) -> None:
-    """No text breaks a parser; its verdict has a place exactly when it is bad."""
+    """No text breaks a parser; only a verdict on bad code has a line."""
     try:
         code.encode()
     except UnicodeEncodeError:

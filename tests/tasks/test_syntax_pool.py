@@ -1,4 +1,4 @@
-"""The processes that check syntax: what a crash, a silence and an end cost."""
+"""The pool of processes that check syntax: what a crash, a hang and an end cost."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ def alive(pid: int) -> bool:
 
 
 async def test_a_process_is_started_when_it_is_needed(pool: Watched) -> None:
-    """Not before the first check that needs one; it serves the next ones too."""
+    """The first check starts it, and the next ones use it too."""
     assert await pool.check("1", "cobol") is None
     assert pool.pids == []
     assert await pool.check(FINE, "bash") == Syntax(True)
@@ -61,7 +61,7 @@ async def test_a_process_is_started_when_it_is_needed(pool: Watched) -> None:
 
 
 async def test_a_crash_costs_one_check(pool: Watched, caplog: pytest.LogCaptureFixture) -> None:
-    """There is no verdict, but a line that does not show the code; the next check has a process."""
+    """It has no verdict, and its log line does not show the code; the next check has a process."""
     assert await pool.check("secret", "crash") is None
     assert "syntax of crash is lost: SIGSEGV" in caplog.text
     assert "secret" not in caplog.text
@@ -73,18 +73,18 @@ async def test_a_crash_costs_one_check(pool: Watched, caplog: pytest.LogCaptureF
     ("language", "code"),
     [("bash", "{\u3000"), ("bash", "{\U000f0000"), ("rust", "%w(" * 1500), ("java", "*%w(" * 1700)],
 )
-async def test_what_crashed_a_grammar_costs_one_check_at_most(
+async def test_code_that_crashed_a_grammar_costs_one_check_at_most(
     pool: Watched, language: str, code: str
 ) -> None:
-    """tree-sitter-bash 0.25 hands a character behind `{` to C's isdigit, which looks it up in a
-    table without bounds: where that leads depends on what lies there. Others crash on nesting."""
+    """tree-sitter-bash 0.25 passes a character after `{` to C's isdigit, which looks it up in a
+    table without bounds: the outcome depends on the memory there. Others crash on nesting."""
     await pool.check(code, language)
     assert await pool.check(FINE, "bash") == Syntax(True)
     assert pool.outcomes[1] == "valid"
 
 
-async def test_a_crash_is_nothing_to_others() -> None:
-    """Checks beside it, and those that wait, have their verdicts."""
+async def test_a_crash_does_not_disturb_other_checks() -> None:
+    """Checks at the same time, and checks that wait, have their verdicts."""
     pool = Watched(2)
     languages = ["bash", "crash", "bash", "bash", "crash", "bash"]
     verdicts = await asyncio.gather(*(pool.check(FINE, language) for language in languages))
@@ -92,18 +92,18 @@ async def test_a_crash_is_nothing_to_others() -> None:
     await pool.aclose()
 
 
-async def test_a_crash_loop_has_a_bound(pool: Watched) -> None:
-    """Behind `STARTS` crashes there is no verdict for a while, rather than a process each time."""
-    for _ in range(bounds.STARTS + 5):
+async def test_a_crash_loop_is_bounded(pool: Watched) -> None:
+    """After `MOST_STARTS` crashes there is no verdict for a while, and no new process."""
+    for _ in range(bounds.MOST_STARTS + 5):
         assert await pool.check("", "crash") is None
-    assert pool.outcomes == ["crashed"] * bounds.STARTS + ["gave_up"] * 5
+    assert pool.outcomes == ["crashed"] * bounds.MOST_STARTS + ["gave_up"] * 5
     assert pool.pids == []
 
 
 async def test_a_process_that_hangs_is_killed(
     pool: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stopped process costs the one check, in its bound."""
+    """A stopped process costs one check, within its time."""
     await pool.check(FINE, "bash")
     [pid] = pool.pids
     os.kill(pid, signal.SIGSTOP)
@@ -115,10 +115,10 @@ async def test_a_process_that_hangs_is_killed(
     assert await pool.check(FINE, "bash") == Syntax(True)
 
 
-async def test_nobody_waits_long_for_a_process(
+async def test_the_wait_for_a_process_is_bounded(
     pool: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While all are busy, a check is given up in its bound, and its caller hears no error."""
+    """While all processes are busy, a check ends in time, without a verdict or an error."""
     await pool.check(FINE, "bash")
     [pid] = pool.pids
     os.kill(pid, signal.SIGSTOP)
@@ -131,8 +131,8 @@ async def test_nobody_waits_long_for_a_process(
     assert await busy == Syntax(True)
 
 
-async def test_who_stops_waiting_costs_no_process(pool: Watched) -> None:
-    """A caller that is cancelled in a check leaves at once; its reply is nobody else's."""
+async def test_a_cancelled_caller_costs_no_process(pool: Watched) -> None:
+    """A caller that is cancelled leaves at once, and no other check gets its reply."""
     await pool.check(FINE, "bash")
     [pid] = pool.pids
     os.kill(pid, signal.SIGSTOP)
@@ -151,13 +151,13 @@ async def test_who_stops_waiting_costs_no_process(pool: Watched) -> None:
 
 
 async def test_a_text_beyond_the_bound_has_no_verdict(pool: Watched) -> None:
-    """It reaches no parser."""
+    """No parser reads it."""
     assert await pool.check("a" * (bounds.MAX_BYTES + 1), "python") is None
     assert (pool.outcomes, pool.pids) == (["gave_up"], [])
 
 
 async def test_memory_is_bounded(pool: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parse that wants more than its process may have ends that process, and nothing else."""
+    """A parse that needs more than `MEMORY` ends its process, and nothing else."""
     monkeypatch.setattr(process, "MEMORY", 40_000_000)
     await pool.check("x = {" * 190_000, "tsx")
     assert pool.outcomes == ["crashed"]
@@ -166,7 +166,7 @@ async def test_memory_is_bounded(pool: Watched, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_an_idle_process_ends(pool: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody needs it: it gives its memory back. The next check starts another."""
+    """It frees its memory, and the next check starts another process."""
     monkeypatch.setattr(bounds, "IDLE_SECONDS", 0.02)
     await pool.check(FINE, "bash")
     await until(lambda: not pool.pids, "the process ended")
@@ -174,7 +174,7 @@ async def test_an_idle_process_ends(pool: Watched, monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_process_that_died_idle_costs_no_check(pool: Watched) -> None:
-    """Something killed it in between: another takes its place."""
+    """The next check starts another process."""
     await pool.check(FINE, "bash")
     os.kill(pool.pids[0], signal.SIGKILL)
     await until(lambda: not pool.pids, "the end was seen")
@@ -182,10 +182,8 @@ async def test_a_process_that_died_idle_costs_no_check(pool: Watched) -> None:
     assert pool.outcomes == ["valid", "valid"]
 
 
-async def test_a_process_has_nothing_of_ours(
-    pool: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No descriptor but its pipes and stderr, and no variable: those hold keys."""
+async def test_a_process_inherits_nothing(pool: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its socket and stderr, and no environment variable: those hold keys."""
     monkeypatch.setenv("GOOGLE_API_KEY", "secret")
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
@@ -221,7 +219,7 @@ asyncio.run(main())
 
 
 async def test_a_process_does_not_outlive_its_parent() -> None:
-    """Not even one that is killed."""
+    """It ends even if its parent is killed."""
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE
     )
@@ -238,13 +236,13 @@ import itertools, sys
 sys.argv[1:] = ["{process.MEMORY}", *sys.path]
 from streamapi.tasks.syntax import child
 child.CPU_SECONDS = 0.05
-child.judge = lambda *_: [0 for _ in itertools.count() if False]
+child.check = lambda *_: [0 for _ in itertools.count() if False]
 child.main()
 """
 
 
-async def test_a_parser_that_loops_for_ever_is_ended_by_the_kernel() -> None:
-    """Also when nobody is left who could kill it."""
+async def test_the_kernel_ends_a_parser_that_loops_for_ever() -> None:
+    """The process ends even if no parent is left to kill it."""
     looping = await asyncio.create_subprocess_exec(
         sys.executable, "-c", LOOPS, stdin=asyncio.subprocess.PIPE
     )

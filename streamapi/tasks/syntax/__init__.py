@@ -1,11 +1,11 @@
-"""Whether a piece of code parses, for the languages whose grammar is at hand (tree-sitter).
+"""Whether a piece of code parses, for languages with a tree-sitter grammar in `GRAMMARS`.
 
-Grammars are C, and their text comes from a caller or a model: a bug in one is memory corruption.
+Grammars are written in C, and they read text of callers and models: a bug in one corrupts memory.
 So they run in child processes only, and a crash costs one check. This process never imports them.
 
     pool.py      bounds the child processes, and replaces those that crash
-    process.py   starts and asks one of them
-    child.py     what such a process runs: a script that imports nothing of ours
+    process.py   starts one child process and sends it code
+    child.py     the script of a child process; it imports no other module of this package
 """
 
 from collections.abc import Awaitable, Callable
@@ -45,7 +45,7 @@ ALIASES = {
 
 
 class Syntax(msgspec.Struct, frozen=True):
-    """Whether code parses; where it does not, the first error's line and column, from 1."""
+    """Whether code parses; if not, the line and column of its first error, counted from 1."""
 
     valid: bool
     line: int | None = None
@@ -53,10 +53,10 @@ class Syntax(msgspec.Struct, frozen=True):
 
 
 Check = Callable[[str, str | None], Awaitable[Syntax | None]]
-"""Checks code, given its language. None: there is no grammar, or no verdict within the bounds."""
+"""Checks code of a language. Returns None without a grammar, or without a verdict in time."""
 
 
 def language_name(name: str) -> str:
-    """The name by which this module knows a language."""
+    """The name of a language as in `GRAMMARS`: lower case, and without aliases."""
     lowered = name.strip().lower()
     return ALIASES.get(lowered, lowered)

@@ -1,10 +1,10 @@
-"""The child process of `process.py`: it reads code from stdin, and writes whether it parses.
+"""The script of a child process: it reads code from stdin, and writes whether the code parses.
 
-It runs as a script, isolated (`-I -S`), and imports nothing of ours: it starts in 40 ms and takes
-15 MB. It ends when its stdin ends, so it does not outlive the server, however that ends. In a
-parse it does not read; therefore a timer of the kernel ends a parse that the parser cannot end.
+It runs isolated (`-I -S`) and imports no other module of this package, so it starts in 40 ms and
+takes 15 MB. It ends when its stdin ends, so it never outlives the server. While it parses it does
+not read stdin; therefore a timer of the kernel ends a parse that the parser itself cannot end.
 
-    python -I -S child.py MEMORY PATH...     bytes of address space, and where packages are
+    python -I -S child.py MEMORY PATH...     bytes of address space, and paths of packages
 """
 
 import importlib
@@ -17,24 +17,24 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the server imports this file for the shape of its messages
+if TYPE_CHECKING:  # the server imports this file too, for the form of its messages
     from tree_sitter import Language, Node, Tree
 
 REQUEST = struct.Struct("!HI")
-"""Bytes of the grammar's name (`python tree_sitter_python`), bytes of the code. Both follow."""
+"""The sizes of the grammar's name (`python tree_sitter_python`) and of the code, which follow."""
 
 REPLY = struct.Struct("!BII")
-"""A verdict, and the line and column of the first error, from 1."""
+"""A verdict, and the line and column of the first error, counted from 1."""
 
 GAVE_UP, VALID, INVALID = 0, 1, 2
 """The verdicts. `GAVE_UP`: the parse took too long."""
 
 PARSE_SECONDS = 0.1
-"""CPU time of one parse: tree-sitter recovers from errors, which takes long on hostile text."""
+"""CPU seconds of one parse: tree-sitter recovers from errors, which takes long on hostile text."""
 
 CPU_SECONDS = 1.0
-"""CPU time of one request; beyond it the kernel ends the process. A scanner can loop for ever,
-and only between its tokens does the parser look at the time."""
+"""CPU seconds of one request; beyond it the kernel ends the process. A scanner can loop for ever,
+and the parser checks the time only between two tokens."""
 
 READ_BYTES = 65_536
 """The parser reads the code in pieces of this size."""
@@ -44,7 +44,7 @@ def main() -> None:
     """Answer requests until stdin ends."""
     memory, *paths = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(ValueError):  # macOS knows no such bound
+    with suppress(ValueError):  # macOS does not have this limit
         resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
     sys.path[:] = paths
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
@@ -54,13 +54,13 @@ def main() -> None:
         if len(source) < size:
             return
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # SIGPROF ends a process by default
-        verdict = judge(name.decode(), source)
+        verdict = check(name.decode(), source)
         signal.setitimer(signal.ITIMER_PROF, 0)
         replies.write(REPLY.pack(*verdict))
         replies.flush()
 
 
-def judge(name: str, source: bytes) -> tuple[int, int, int]:
+def check(name: str, source: bytes) -> tuple[int, int, int]:
     """The verdict on a piece of code, with the line and column of its first error."""
     tree = _parse(source, _language(name))
     if tree is None:
@@ -85,8 +85,8 @@ def _language(name: str) -> "Language":
 
 
 def _parse(source: bytes, language: "Language") -> "Tree | None":
-    """The tree; None when it took too long. Only a parse that reads by a callback can be given up,
-    and the binding never lets go of what that returns: so it is always the same buffer."""
+    """The tree, or None when the parse took too long. Only a parse that reads by a callback can be
+    stopped. The binding never frees what the callback returns, so that is always one buffer."""
     from tree_sitter import Parser
 
     def read(offset: int, _: object) -> bytearray:

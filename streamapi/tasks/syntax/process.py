@@ -1,7 +1,7 @@
 """One child process that checks syntax, at the other end of a socket pair.
 
-It is started by `subprocess`, not by the event loop: uvloop lets a child inherit what is
-inheritable, such as the socket that the server listens on.
+`subprocess` starts it, not the event loop: with uvloop a child inherits every inheritable
+descriptor, such as the socket that the server listens on.
 """
 
 import asyncio
@@ -15,30 +15,30 @@ from typing import Any
 from streamapi.tasks.syntax import Syntax, child
 
 MEMORY = 400_000_000
-"""Bytes of address space of a process: with every grammar and the worst parse that was found it
-takes 160 MB. Beyond it tree-sitter aborts, which costs the one check."""
+"""Bytes of address space of a process. With every grammar and the worst parse known it takes
+160 MB. Beyond the limit tree-sitter aborts, which costs one check."""
 
 LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Variables without which an interpreter may not find its own library."""
+"""Environment variables without which an interpreter may not find its own library."""
 
 
 class Process(asyncio.Protocol):
-    """A child process. `ended` is its exit code, once it has ended; below 0 it is a signal's."""
+    """A child process. `ended` gets its exit code, negative for a signal."""
 
     def __init__(self, running: "subprocess.Popen[bytes]") -> None:
-        self.lives = True
+        self.alive = True
         self.pid = running.pid
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._running = running
         self._transport: Any = None
         self._received = b""
         self._reply: asyncio.Future[bytes] | None = None
-        self._idle: asyncio.TimerHandle | None = None
+        self._idle_end: asyncio.TimerHandle | None = None
         self._reaping: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls) -> "Process":
-        """Start one. Raises `OSError`."""
+        """Start a process. Raises `OSError`."""
         ours, running = _start()
         loop = asyncio.get_running_loop()
         try:
@@ -50,9 +50,10 @@ class Process(asyncio.Protocol):
             raise
         return process
 
-    async def ask(self, grammar: str, source: bytes) -> Syntax | None:
-        """Its verdict; None when it gave up. Raises `EOFError` when it ends over it."""
-        if not self.lives:
+    async def check(self, grammar: str, source: bytes) -> Syntax | None:
+        """The verdict on the code, or None when the process gave up. Raises `EOFError` when the
+        process ends during the check."""
+        if not self.alive:
             raise EOFError
         self._reply = asyncio.get_running_loop().create_future()
         head = child.REQUEST.pack(len(grammar), len(source))
@@ -65,22 +66,22 @@ class Process(asyncio.Protocol):
             return None
         return Syntax(True) if verdict == child.VALID else Syntax(False, line, column)
 
-    def not_needed(self, seconds: float, leave: "Callable[[Process], None]") -> None:
-        """End by itself after so many seconds, unless it is needed before."""
+    def end_when_idle(self, seconds: float, before_end: "Callable[[Process], None]") -> None:
+        """End the process after so many seconds, unless `cancel_idle_end` is called before."""
 
         def end() -> None:
-            leave(self)
+            before_end(self)
             self.kill()
 
-        self._idle = asyncio.get_running_loop().call_later(seconds, end)
+        self._idle_end = asyncio.get_running_loop().call_later(seconds, end)
 
-    def needed(self) -> None:
-        """Stay alive."""
-        if self._idle is not None:
-            self._idle.cancel()
+    def cancel_idle_end(self) -> None:
+        """Keep the process: it is used again."""
+        if self._idle_end is not None:
+            self._idle_end.cancel()
 
     def kill(self) -> None:
-        """End now; `ended` says when it has. It changes nothing for one that has crashed."""
+        """End the process now; `ended` is set when it has ended. A crashed process stays so."""
         self._running.kill()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -95,25 +96,26 @@ class Process(asyncio.Protocol):
         self._received = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lives = False
+        self.alive = False
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(EOFError())
         self._reaping = asyncio.get_running_loop().create_task(self._reap())
 
     async def _reap(self) -> None:
-        self.kill()  # it has closed its end, so it is about to end; unless it is out of its mind
+        self.kill()  # it has closed its end of the socket, but a broken process may still run
         self.ended.set_result(await asyncio.to_thread(self._running.wait))
 
 
 def _start() -> "tuple[socket.socket, subprocess.Popen[bytes]]":
-    """A process, and our end of its connection. It has no variable of our environment, which holds
-    keys, none of our descriptors but stderr, and a session of its own: a terminal's SIGINT is not
-    for it. Its Python finds packages where ours does, whatever variables and `.pth` files say."""
+    """Our end of the socket pair, and the process. The process gets none of our environment, which
+    holds keys, and of our descriptors only stderr. It has a session of its own, so a terminal's
+    SIGINT does not reach it. It finds packages in our `sys.path`, because `-S` ignores `.pth`
+    files."""
     paths = [os.path.abspath(path) for path in sys.path if path]
     ours, theirs = socket.socketpair()
     with theirs:
         try:
-            running = subprocess.Popen(  # noqa: S603  # all of it is ours
+            running = subprocess.Popen(  # noqa: S603  # no part of the command comes from a caller
                 [sys.executable, "-I", "-S", child.__file__, str(MEMORY), *paths],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
