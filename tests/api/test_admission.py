@@ -1,4 +1,4 @@
-"""A model that is called as often as it may: who comes next waits, and is told so."""
+"""A model with as many calls as it may have: the next request waits, and gets a `wait` event."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,14 +15,14 @@ from tests.conftest import Running, running, until
 SHORT = "[[words:3]]"
 SILENT = "[[fault:hang_after_text after=1]]"
 PATIENT = {"idle_timeout": 30, "first_content_timeout": 20, "attempt_timeout": 10}
-DOORS = {"json": by_json, "post": by_post, "get": by_get, "socket": by_socket}
-door = pytest.mark.parametrize("door", DOORS)
+TRANSPORTS = {"json": by_json, "post": by_post, "get": by_get, "socket": by_socket}
+transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 @asynccontextmanager
 async def busy(emulator: Emulator, **settings: Any) -> AsyncIterator[tuple[Running, str]]:
-    """A server on which this address has all the calls that it may have: one, of two. The
-    generation that has it."""
+    """A server on which this address has its one call, of two for all; and the generation that has
+    the call."""
     async with running(emulator, **{"upstream_calls": 2, **PATIENT, **settings}) as server:
         prompt = unique(SILENT)
         generation = await follow_later(server, prompt)
@@ -37,13 +37,13 @@ async def cancel(server: Running, generation: str) -> None:
         await client.post(f"/v1/generations/{generation}/cancel")
 
 
-@pytest.mark.parametrize("door", ["get", "socket"])
-async def test_who_waits_is_told_so_once(emulator: Emulator, door: str) -> None:
+@pytest.mark.parametrize("transport", ["get", "socket"])
+async def test_a_request_that_waits_gets_one_event(emulator: Emulator, transport: str) -> None:
     """One `wait` event says `queued`; when a call ends, the next is made, and `queue_ms` says how
     long it waited."""
     async with busy(emulator) as (server, generation):
         prompt = unique(SHORT)
-        asking = asyncio.create_task(DOORS[door](server, prompt))
+        asking = asyncio.create_task(TRANSPORTS[transport](server, prompt))
         await until(lambda: server.parts.generations.running == 2, "the second one waits")
         assert await calls(emulator, prompt) == []
         await cancel(server, generation)
@@ -56,37 +56,37 @@ async def test_who_waits_is_told_so_once(emulator: Emulator, door: str) -> None:
     assert 0 < events[-1].data["timings"]["queue_ms"] <= events[-1].data["timings"]["total_ms"]
 
 
-async def test_who_need_not_wait_is_told_nothing(server: Running) -> None:
-    """No event, and no time in the queue."""
+async def test_a_request_that_need_not_wait_gets_none(server: Running) -> None:
+    """It has no `wait` event, and no time in the queue."""
     events = (await by_get(server, unique(SHORT))).events
     assert "wait" not in [event.type for event in events]
     assert events[-1].data["timings"]["queue_ms"] == 0
 
 
-@door
-async def test_beyond_the_queue_is_overload(emulator: Emulator, door: str) -> None:
-    """A full queue refuses at once, with when to come again."""
+@transport
+async def test_a_full_queue_is_overloaded(emulator: Emulator, transport: str) -> None:
+    """It refuses at once, with a `Retry-After`."""
     async with busy(emulator, upstream_queue_per_key=0) as (server, _):
         prompt = unique(SHORT)
-        answer: Answer = await DOORS[door](server, prompt)
+        answer: Answer = await TRANSPORTS[transport](server, prompt)
         assert await calls(emulator, prompt) == []
     assert answer.problem["code"] == "overloaded"
     assert answer.problem["retryable"] is True
     assert answer.problem["retry_after"] >= 1
-    if door in ("json", "post"):
+    if transport in ("json", "post"):
         assert answer.status == 503
 
 
 async def test_a_wait_is_bounded(emulator: Emulator) -> None:
-    """Nobody waits longer than for the first content: then it is `overloaded`."""
+    """After the time for the first content the answer is `overloaded`."""
     bounds = {"first_content_timeout": 0.3, "attempt_timeout": 0.3}
     async with busy(emulator, **bounds) as (server, _):
         answer = await by_json(server, unique(SHORT))
     assert (answer.status, answer.problem["code"]) == (503, "overloaded")
 
 
-async def test_who_leaves_the_queue_calls_nobody(emulator: Emulator) -> None:
-    """Cancelled while it waits: its ending is told, no call is made, and others have their turn."""
+async def test_a_cancelled_request_makes_no_call(emulator: Emulator) -> None:
+    """It is cancelled in the queue: it gets its ending, and the others are called."""
     async with busy(emulator) as (server, generation):
         prompt = unique(SHORT)
         waiting = await follow_later(server, prompt)
@@ -98,8 +98,8 @@ async def test_who_leaves_the_queue_calls_nobody(emulator: Emulator) -> None:
         assert await calls(emulator, prompt) == []
 
 
-async def test_an_end_of_the_server_ends_who_waits(emulator: Emulator) -> None:
-    """The drain ends the queue too: `shutting_down`, and nobody is called."""
+async def test_a_drain_ends_the_queue(emulator: Emulator) -> None:
+    """Requests in the queue end with `shutting_down`, without a call."""
     async with busy(emulator) as (server, _):
         prompt = unique(SHORT)
         asking = asyncio.create_task(by_get(server, prompt))
@@ -112,8 +112,8 @@ async def test_an_end_of_the_server_ends_who_waits(emulator: Emulator) -> None:
 
 
 async def test_one_address_does_not_starve_another(emulator: Emulator) -> None:
-    """With all its calls stalled and a full queue behind them, an address is alone in its trouble:
-    the next one is answered as if nobody else were there."""
+    """An address has stalled all its calls and filled its queue. Another address is answered as if
+    it were alone."""
     async with busy(emulator, upstream_queue_per_key=20) as (server, _):
         waiting = [asyncio.create_task(by_get(server, unique(SHORT))) for _ in range(20)]
         await until(lambda: server.parts.generations.running == 21, "they wait")
@@ -128,8 +128,8 @@ async def test_one_address_does_not_starve_another(emulator: Emulator) -> None:
 
 
 async def test_one_customer_is_one_address(emulator: Emulator) -> None:
-    """A customer has a whole /64 of IPv6: its addresses share one place in the queue, as they
-    share one limit. Another /64 has its own."""
+    """A customer has a whole /64 of IPv6. Its addresses share one place in the queue and one limit;
+    another /64 has its own."""
     settings: dict[str, Any] = {"upstream_calls": 2, "trusted_hops": 1, **PATIENT}
 
     async with running(emulator, **settings) as server:

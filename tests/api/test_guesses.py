@@ -1,5 +1,5 @@
-"""Who shows what nobody has is limited by address; who shows what exists is not, however many
-come at once. At the default settings."""
+"""Keys and tickets that do not exist are limited by address; valid ones are not, however many
+come at once. The tests use the default settings."""
 
 import asyncio
 import secrets
@@ -29,7 +29,7 @@ async def server(
     redis_server: RedisServer,
     database_url: str,
 ) -> AsyncIterator[Running]:
-    """A server that asks for keys, behind a proxy of ours: each test has an address of its own."""
+    """A server with keys, behind a proxy of the test: each test has an address of its own."""
     settings: dict[str, Any] = {
         "auth": "keys", "database_url": database_url, "trusted_hops": 1,
         "redis_url": redis_server.url if request.param == "redis" else "",
@@ -46,7 +46,7 @@ async def client(server: Running) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def models(client: httpx.AsyncClient, key: str) -> int:
-    """The status that a key gets."""
+    """The status of a request with this key."""
     return (await client.get("/v1/models", headers=bearer(key))).status_code
 
 
@@ -57,33 +57,33 @@ async def ticket(client: httpx.AsyncClient, key: str) -> str:
 
 
 async def test_many_new_keys_come_at_once(server: Running, client: httpx.AsyncClient) -> None:
-    """From one address, such as a company's: each is looked up once, and none is a guess."""
+    """Valid keys of one address, such as a company's, are looked up once each, and none counts."""
     made = [(await server.key("text"))[0] for _ in range(2 * MOST + 1)]
     assert Counter(await asyncio.gather(*(models(client, key) for key in made))) == {200: len(made)}
     assert await models(client, keys.make()) == 401
 
 
 async def test_many_new_tickets_come_at_once(server: Running, client: httpx.AsyncClient) -> None:
-    """Presented for the first time, all in one moment."""
+    """All are presented for the first time, at the same time."""
     key, _ = await server.key("text")
-    shown = [await ticket(client, key) for _ in range(2 * MOST + 1)]
+    tickets = [await ticket(client, key) for _ in range(2 * MOST + 1)]
     prompt = unique("[[words:3]]")
-    asks = (client.get(PATH, params={"prompt": prompt, "ticket": it}) for it in shown)
-    answers = await asyncio.gather(*asks)
-    assert Counter(answer.status_code for answer in answers) == {200: len(shown)}
+    requests = (client.get(PATH, params={"prompt": prompt, "ticket": it}) for it in tickets)
+    answers = await asyncio.gather(*requests)
+    assert Counter(answer.status_code for answer in answers) == {200: len(tickets)}
 
 
-async def test_one_new_key_is_shown_many_times(server: Running, client: httpx.AsyncClient) -> None:
-    """As after each restart: a hundred requests come with a key that nobody here knows."""
+async def test_one_new_key_comes_many_times(server: Running, client: httpx.AsyncClient) -> None:
+    """After a restart a hundred requests come with one key that is not cached."""
     key, _ = await server.key("text")
     codes = await asyncio.gather(*(models(client, key) for _ in range(100)))
     assert Counter(codes) == {200: 100}
 
 
-async def test_a_good_ticket_passes_whoever_guesses(
+async def test_guesses_do_not_block_a_good_ticket(
     server: Running, client: httpx.AsyncClient
 ) -> None:
-    """An `EventSource` that reconnects is not shut out by others of its address."""
+    """An `EventSource` can reconnect while others at its address guess."""
     key, _ = await server.key("text")
     params = {"prompt": unique("[[words:3]]"), "ticket": await ticket(client, key)}
     first = parse((await client.get(PATH, params=params)).content)
@@ -98,7 +98,7 @@ async def test_a_good_ticket_passes_whoever_guesses(
 
 
 async def test_one_bad_key_is_one_guess(server: Running, client: httpx.AsyncClient) -> None:
-    """A program with a wrong key that tries again and again shuts nobody out."""
+    """A program that repeats one wrong key does not block its address."""
     bad = keys.make()
     assert Counter(await asyncio.gather(*(models(client, bad) for _ in range(50)))) == {401: 50}
     assert [await models(client, bad) for _ in range(50)] == [401] * 50
@@ -106,7 +106,7 @@ async def test_one_bad_key_is_one_guess(server: Running, client: httpx.AsyncClie
 
 
 async def test_a_key_that_exists_is_no_guess(server: Running, client: httpx.AsyncClient) -> None:
-    """Revoked ones, from an address that has many."""
+    """Any number of revoked keys of one address do not count."""
     key_auth = server.parts.key_auth
     assert key_auth is not None
     for _ in range(MOST + 1):
@@ -118,7 +118,7 @@ async def test_a_key_that_exists_is_no_guess(server: Running, client: httpx.Asyn
 
 @asynccontextmanager
 async def look_ups(server: Running, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
-    """How many look-ups were under way, whenever one began."""
+    """The number of look-ups under way at the start of each one."""
     seen: list[int] = []
     under_way = 0
     assert server.parts.key_auth is not None
@@ -143,7 +143,7 @@ async def look_ups(server: Running, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 async def test_guesses_are_bounded(
     server: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two hundred at once: as many as may are looked up, a few at a time, and the rest refused."""
+    """Of two hundred at once, as many as allowed are looked up, a few at a time."""
     began = time.monotonic()
     async with look_ups(server, monkeypatch) as seen:
         codes = await asyncio.gather(*(models(client, keys.make()) for _ in range(200)))
@@ -153,8 +153,8 @@ async def test_guesses_are_bounded(
     # Each failure that comes back lets as many look-ups begin as may be under way.
     assert len(seen) < MOST + guesses.LOOKUPS * (1 + most - MOST)
     assert max(seen) <= guesses.LOOKUPS
-    shown = [client.get(PATH, params={"prompt": "x", "ticket": f"tkt_{n}"}) for n in range(5)]
-    assert {answer.status_code for answer in await asyncio.gather(*shown)} == {429}
+    more = [client.get(PATH, params={"prompt": "x", "ticket": f"tkt_{n}"}) for n in range(5)]
+    assert {answer.status_code for answer in await asyncio.gather(*more)} == {429}
     client.headers["X-Forwarded-For"] = "2001:db8:ffff:ffff::1"
     assert await models(client, keys.make()) == 401
 

@@ -1,4 +1,4 @@
-"""Keys at the doors: who is let in, to what, and what is said to the others."""
+"""Keys at every transport: which requests are accepted, and how the others are refused."""
 
 import asyncio
 import contextlib
@@ -33,13 +33,13 @@ OPEN = {
     "scalar_js",
     "start_js",
 }
-"""Routes that ask nobody who they are: the pages, the documents, and who watches over us."""
+"""Routes that need no key: the pages, the documents and the health checks."""
 
 ANY_KEY = {"models.models", "models.model", "tickets.create"}
-"""Routes for whoever has a key."""
+"""Routes that need any key, with any scope."""
 
 OWN = {"generations.get", "generations.events", "generations.cancel", "generations.forget"}
-"""Routes to a generation: for whoever has its owner and its task."""
+"""Routes to a generation, which need a key of its owner with the scope of its task."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def client(guarded: Running) -> Any:
 
 
 def requests(server: Running) -> list[tuple[str, str, str]]:
-    """Every route of the app, as its name, a method, and an address that it takes."""
+    """Every route of the app: its name, a method and a path that it matches."""
     from streamapi.app import create_app
 
     found = []
@@ -68,27 +68,27 @@ def example(server: Running, endpoint: str) -> dict[str, Any]:
     return dict(task.example) if task else {"owner": "acme", "scopes": ["text"]}
 
 
-async def test_every_route_asks_or_is_on_the_list(
+async def test_every_route_needs_a_key_or_is_on_the_list(
     guarded: Running, client: httpx.AsyncClient
 ) -> None:
-    """Without a key: 401, with what is missing. What asks nobody stands in `OPEN`."""
-    unasked = set()
+    """A request without a key gets a 401, unless its route is in `OPEN`."""
+    without_key = set()
     for endpoint, method, path in requests(guarded):
         answer = await client.request(method, path)
         if answer.status_code != 401:
-            unasked.add(endpoint)
+            without_key.add(endpoint)
             continue
         assert answer.json()["code"] == "unauthenticated", path
         assert answer.headers["WWW-Authenticate"] == "Bearer"
     document = (await client.get("/openapi.json")).json()["paths"]
     for endpoint, method, path in requests(guarded):
-        said = document.get(path, {}).get(method.lower())
-        assert said is None or ("security" in said) != (endpoint in OPEN), path
-    assert unasked == OPEN, f"mark with @open_to_all, or say so in OPEN: {unasked ^ OPEN}"
+        operation = document.get(path, {}).get(method.lower())
+        assert operation is None or ("security" in operation) != (endpoint in OPEN), path
+    assert without_key == OPEN, f"mark with @open_to_all, or add to OPEN: {without_key ^ OPEN}"
 
 
 async def test_every_route_needs_its_scope(guarded: Running, client: httpx.AsyncClient) -> None:
-    """A key that may do everything but this gets 403; what needs no scope stands on a list."""
+    """A key with every other scope gets a 403. Routes without a scope are in the sets above."""
     scopes = [*guarded.parts.tasks, *OTHER_SCOPES]
     for endpoint, method, path in requests(guarded):
         if endpoint in OPEN | ANY_KEY | OWN:
@@ -106,8 +106,8 @@ async def test_every_route_needs_its_scope(guarded: Running, client: httpx.Async
         assert answer.status_code in (200, 201, 404), path
 
 
-async def test_every_socket_asks(guarded: Running) -> None:
-    """Whatever its first message is: unless it is `auth` with a good key, nothing is answered."""
+async def test_every_socket_needs_a_key(guarded: Running) -> None:
+    """Unless the first message is `auth` with a good key, the socket is closed with 4401."""
     good, _ = await guarded.key()
     firsts: list[Any] = [
         json.dumps({"type": "start", "task": "text", "request": {"prompt": "hello"}}),
@@ -131,8 +131,8 @@ async def test_every_socket_asks(guarded: Running) -> None:
                 assert closed.value.rcvd.code == 4401, first
 
 
-async def test_a_silent_socket_is_not_waited_for(emulator: Emulator, database_url: str) -> None:
-    """Who shows no key has `AUTH_TIMEOUT` to do so."""
+async def test_a_silent_socket_is_closed(emulator: Emulator, database_url: str) -> None:
+    """A socket without a key has `AUTH_TIMEOUT` to send `auth`."""
     async with (
         running(emulator, auth="keys", database_url=database_url, auth_timeout=0.1) as server,
         websockets.connect(f"{server.ws}/v1/ws") as socket,
@@ -145,7 +145,7 @@ async def test_a_silent_socket_is_not_waited_for(emulator: Emulator, database_ur
 
 @pytest.mark.parametrize("by", ["header", "message"])
 async def test_a_socket_has_the_scopes_of_its_key(guarded: Running, by: str) -> None:
-    """Each message is held to them; a refusal leaves the socket open."""
+    """Each message is checked; a refusal leaves the socket open."""
     key, _ = await guarded.key("text")
     headers = bearer(key) if by == "header" else {}
     async with websockets.connect(f"{guarded.ws}/v1/ws", additional_headers=headers) as socket:
@@ -160,7 +160,7 @@ async def test_a_socket_has_the_scopes_of_its_key(guarded: Running, by: str) -> 
 
 
 async def test_a_bad_key_at_the_handshake_is_401(guarded: Running) -> None:
-    """An HTTP answer, since there is no socket yet."""
+    """The refusal is an HTTP answer, because there is no socket yet."""
     for shown in (bearer(keys.make()), bearer("x"), {"Authorization": "Basic eDp5"}):
         with pytest.raises(websockets.InvalidStatus) as refused:
             await websockets.connect(f"{guarded.ws}/v1/ws", additional_headers=shown)
@@ -169,7 +169,7 @@ async def test_a_bad_key_at_the_handshake_is_401(guarded: Running) -> None:
 
 
 def hostile() -> list[bytes]:
-    """What someone may send in place of a key."""
+    """Headers that an attacker may send in place of a key."""
     key = keys.make().encode()
     return [
         b"",
@@ -190,7 +190,7 @@ def hostile() -> list[bytes]:
 
 
 async def test_hostile_credentials_are_401(guarded: Running, client: httpx.AsyncClient) -> None:
-    """Each of them, on requests and handshakes, and the next one is let in as ever."""
+    """Requests and handshakes refuse each of them, and accept the next good key."""
     good, _ = await guarded.key()
     for value in hostile():
         answer = await client.get("/v1/models", headers=[(b"Authorization", value)])
@@ -201,8 +201,8 @@ async def test_hostile_credentials_are_401(guarded: Running, client: httpx.Async
     assert (await client.get("/v1/models", headers=bearer(good))).status_code == 200
 
 
-async def test_a_nul_never_reaches_us(guarded: Running) -> None:
-    """It is no HTTP: 400, and the connection is closed."""
+async def test_a_nul_is_no_http(guarded: Running) -> None:
+    """The server answers with a 400 and closes the connection."""
     host, port = guarded.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \0\r\n\r\n")
@@ -211,7 +211,7 @@ async def test_a_nul_never_reaches_us(guarded: Running) -> None:
 
 
 async def test_a_key_in_an_address_is_refused(guarded: Running, client: httpx.AsyncClient) -> None:
-    """Whatever the parameter is called, and even beside the header; the answer says why."""
+    """In any query parameter, and even beside a good header; the answer says why."""
     good, _ = await guarded.key()
     for query in (f"key={good}", f"prompt=a%20{good}", good, f"x={good.replace('-', '%2D')}"):
         for headers in ({}, bearer(good)):
@@ -224,10 +224,10 @@ async def test_a_key_in_an_address_is_refused(guarded: Running, client: httpx.As
     assert refused.value.response.status_code == 401
 
 
-async def test_the_dead_are_told_from_the_expired(
+async def test_revoked_and_expired_keys_have_different_codes(
     guarded: Running, client: httpx.AsyncClient
 ) -> None:
-    """An expired key says that it was good once."""
+    """A revoked key gets `unauthenticated`, an expired one `key_expired`."""
     key_auth = guarded.parts.key_auth
     assert key_auth is not None
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1.1))
@@ -246,7 +246,7 @@ async def test_the_dead_are_told_from_the_expired(
 
 
 async def test_a_preflight_needs_no_key(emulator: Emulator, database_url: str) -> None:
-    """A browser cannot show one before it was told that it may; the request itself needs it."""
+    """A browser sends a preflight without a key; the request itself needs one."""
     origin = "https://app.example"
     settings = {"auth": "keys", "database_url": database_url, "cors_origins": (origin,)}
     async with running(emulator, **settings) as server, http(server.url) as client:
@@ -260,8 +260,8 @@ async def test_a_preflight_needs_no_key(emulator: Emulator, database_url: str) -
         assert refused.headers["Access-Control-Allow-Origin"] == origin
 
 
-async def test_a_key_is_held_to_its_models(guarded: Running, client: httpx.AsyncClient) -> None:
-    """By the name that is asked for, or by the one that serves; others are 403."""
+async def test_a_key_can_use_only_its_models(guarded: Running, client: httpx.AsyncClient) -> None:
+    """The requested or the serving name counts; any other model gets a 403."""
     key, _ = await guarded.key("text", models=["gemini-3.5-flash-lite"])
     body = {"prompt": unique("[[words:3]]")}
     answer = await client.post("/v1/text", json=body, headers=bearer(key))
@@ -273,8 +273,8 @@ async def test_a_key_is_held_to_its_models(guarded: Running, client: httpx.Async
     assert (await client.post("/v1/text", json=body, headers=bearer(key))).is_success
 
 
-async def test_a_fallback_is_a_model_too(emulator: Emulator, database_url: str) -> None:
-    """A key is not answered by a model that it may not ask."""
+async def test_a_fallback_must_be_a_model_of_the_key(emulator: Emulator, database_url: str) -> None:
+    """No fallback answers a key that may not use it."""
     settings = {"fallback_models": ("gemini-3.5-flash-lite",), "retry_attempts": 1}
     async with (
         running(emulator, auth="keys", database_url=database_url, **settings) as server,
@@ -289,7 +289,7 @@ async def test_a_fallback_is_a_model_too(emulator: Emulator, database_url: str) 
 
 
 async def test_keys_are_administered(guarded: Running, client: httpx.AsyncClient) -> None:
-    """Made, listed without being shown, revoked; in the shapes that the documents tell."""
+    """They are made, listed without the keys themselves, and revoked, as the documents describe."""
     admin, _ = await guarded.key("admin", owner="ops")
     client.headers.update(bearer(admin))
     wanted = {
@@ -323,7 +323,7 @@ async def test_keys_are_administered(guarded: Running, client: httpx.AsyncClient
 
 
 async def test_keys_come_by_pages(guarded: Running, client: httpx.AsyncClient) -> None:
-    """A hundred at once."""
+    """A page has a hundred keys."""
     admin, _ = await guarded.key("admin")
     for _ in range(105):
         await guarded.key("text")
@@ -360,10 +360,10 @@ async def test_keys_come_by_pages(guarded: Running, client: httpx.AsyncClient) -
         ({"key": "sk-mine"}, "/key"),
     ],
 )
-async def test_a_key_that_cannot_be_is_422(
+async def test_an_invalid_key_request_is_422(
     guarded: Running, client: httpx.AsyncClient, change: dict[str, Any], pointer: str
 ) -> None:
-    """And the field is named."""
+    """The answer names the field."""
     admin, _ = await guarded.key("admin")
     body = {"owner": "acme", "scopes": ["text"], **change}
     answer = await client.post("/v1/keys", json=body, headers=bearer(admin))
@@ -372,7 +372,7 @@ async def test_a_key_that_cannot_be_is_422(
 
 
 async def test_an_open_server_has_no_keys(server: Running) -> None:
-    """Whatever is shown to it is not looked at; there is nothing to administer."""
+    """It ignores any key, and its key routes are 404."""
     async with http(server.url) as client:
         for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/key_x")):
             body = {"owner": "acme", "scopes": ["text"]} if method == "POST" else None
@@ -385,8 +385,8 @@ async def test_an_open_server_has_no_keys(server: Running) -> None:
         assert await hear(socket) == {"type": "pong", "ref": 1}
 
 
-async def test_an_open_server_serves_its_own_machine(emulator: Emulator) -> None:
-    """Whatever address a server binds: a request that arrived elsewhere is asked who it is."""
+async def test_an_open_server_serves_its_own_machine_only(emulator: Emulator) -> None:
+    """A request that arrives at another address needs a key, whatever the server binds."""
     from streamapi.app import create_app
     from streamapi.settings import Settings
 
@@ -402,7 +402,7 @@ async def test_an_open_server_serves_its_own_machine(emulator: Emulator) -> None
 async def test_no_connection_is_held_while_a_stream_runs(
     guarded: Running, client: httpx.AsyncClient
 ) -> None:
-    """The database is asked at the start; hundreds of streams cost it nothing."""
+    """A stream uses the database at its start only."""
     key_auth = guarded.parts.key_auth
     assert key_auth is not None
     pool: Any = key_auth.database._engine.pool
@@ -420,17 +420,17 @@ async def reading(client: httpx.AsyncClient, key: str, prompt: str, **more: Any)
     return parse(answer.content) if answer.is_success else [answer]
 
 
-async def test_a_revoked_key_takes_its_streams_along(
+async def test_revoking_a_key_ends_its_streams(
     guarded: Running, client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    """Revoked here, it dies at once: streams, waiting answers and sockets, and the calls to the
-    model behind them; also what nobody reads. What others of its owner began goes on."""
+    """In the same process its streams, waiting answers and sockets end at once, and so do their
+    calls to the model, also without a reader. What other keys of its owner started goes on."""
     admin, _ = await guarded.key("admin", owner="ops")
     key, name = await guarded.key()
     other, _ = await guarded.key()
     prompts = [unique("[[fault:hang_after_text]]") for _ in range(4)]
 
-    def asked(prompt: str) -> list[Any]:
+    def calls(prompt: str) -> list[Any]:
         return list(emulator.history.report(prompt.split()[0])["calls"])
 
     stream = asyncio.create_task(reading(client, key, prompts[0]))
@@ -445,20 +445,20 @@ async def test_a_revoked_key_takes_its_streams_along(
     follower = asyncio.create_task(client.get(events, headers=bearer(key)))
     async with websockets.connect(f"{guarded.ws}/v1/ws", additional_headers=bearer(key)) as socket:
         await say(socket, "start", task="text", request={"prompt": prompts[3]})
-        await until(lambda: all(asked(p) for p in prompts), "the model is asked")
+        await until(lambda: all(calls(p) for p in prompts), "the model is asked")
         revoked = await client.delete(f"/v1/keys/{name}", headers=bearer(admin))
         assert revoked.status_code == 204
         failed = (await stream)[-1]
         assert failed.type == "failed"
         assert failed.data["problem"]["code"] == "unauthenticated"
         assert (await answer).status_code == 401
-        heard = [json.loads(message) async for message in _until_closed(socket)]
-        assert heard[-1]["problem"]["code"] == "unauthenticated"
+        messages = [json.loads(message) async for message in _until_closed(socket)]
+        assert messages[-1]["problem"]["code"] == "unauthenticated"
         assert socket.close_code == 4401
     cut = parse((await follower).content)
-    assert cut[-1].type == "delta"  # not over: but who resumes it shows a better key
+    assert cut[-1].type == "delta"  # no ending: a good key can resume it
     for prompt in prompts:
-        await until(lambda p=prompt: asked(p)[0]["outcome"] == "client_left", "the call ends")
+        await until(lambda p=prompt: calls(p)[0]["outcome"] == "client_left", "the call ends")
     whole = parse((await client.get(events, headers=bearer(other))).content)
     assert whole[-1].type == "done"
 
@@ -469,10 +469,10 @@ async def _until_closed(socket: Any) -> Any:
             yield await socket.recv()
 
 
-async def test_a_key_revoked_elsewhere_dies_within_its_time(
+async def test_a_key_revoked_elsewhere_is_refused_within_its_time(
     emulator: Emulator, database_url: str
 ) -> None:
-    """Another process hears of it from the database, and ends what belongs to the key."""
+    """Another process reads it from the database, and ends what the key started."""
     settings = {"auth": "keys", "database_url": database_url, "key_ttl": 0.3, "idle_timeout": 5}
     async with (
         running(emulator, **settings) as one,
@@ -498,11 +498,11 @@ async def test_a_key_revoked_elsewhere_dies_within_its_time(
                 await asyncio.sleep(0.02)
 
 
-async def test_who_reads_elsewhere_is_told_too(
+async def test_readers_in_other_processes_get_the_ending_too(
     emulator: Emulator, database_url: str, redis_server: RedisServer
 ) -> None:
-    """What a dead key began has its ending for every reader, in every process; what it joined
-    goes on for the key that began it."""
+    """A generation of a revoked key ends for every reader in every process. A generation that the
+    key has joined goes on for the key that started it."""
     settings = {"auth": "keys", "database_url": database_url, "redis_url": redis_server.url}
     async with (
         running(emulator, **settings) as one,
@@ -531,13 +531,13 @@ async def test_who_reads_elsewhere_is_told_too(
 
 
 async def test_while_the_database_is_away(emulator: Emulator, database_url: str) -> None:
-    """Keys seen lately work and running streams go on; unknown ones get 503 on every door."""
+    """Cached keys work and streams go on; unknown keys get a 503 at every transport."""
     import sqlite3
 
     def rename(old: str, new: str) -> None:
         path = database_url.removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as file:
-            file.execute("BEGIN EXCLUSIVE")  # waits for who is writing: so not on the loop
+            file.execute("BEGIN EXCLUSIVE")  # it waits for other writers, so it runs in a thread
             file.execute(f"ALTER TABLE {old} RENAME TO {new}")
             file.execute("COMMIT")
 

@@ -1,4 +1,4 @@
-"""Tickets: what stands for a key in the address of an `EventSource` or a WebSocket."""
+"""Tickets, which stand for a key in the URL of an `EventSource` or a WebSocket."""
 
 import asyncio
 import json
@@ -44,16 +44,16 @@ def address(shown: str, prompt: str = "hello", **more: str) -> dict[str, str]:
 
 
 async def test_a_ticket_opens_a_stream(guarded: Running, client: httpx.AsyncClient) -> None:
-    """Without a header, as an `EventSource` asks."""
+    """The request has no header, like that of an `EventSource`."""
     answer = await client.get(PATH, params=address(await ticket(guarded), unique(SHORT)))
     assert answer.status_code == 200
     assert parse(answer.content)[-1].type == "done"
 
 
-async def test_presented_again_it_joins_what_it_began(
+async def test_presented_again_it_joins_its_generation(
     guarded: Running, emulator: Emulator, client: httpx.AsyncClient
 ) -> None:
-    """At once, many times, and after the end: one generation, one call."""
+    """At the same time, many times, and after the end: one generation, one call to the model."""
     shown, prompt = await ticket(guarded), unique(SHORT)
     params = address(shown, prompt)
     answers = await asyncio.gather(*(client.get(PATH, params=params) for _ in range(5)))
@@ -63,7 +63,7 @@ async def test_presented_again_it_joins_what_it_began(
     assert len(await calls(emulator, prompt)) == 1
 
 
-async def test_it_cannot_begin_another(guarded: Running, client: httpx.AsyncClient) -> None:
+async def test_it_starts_no_second_generation(guarded: Running, client: httpx.AsyncClient) -> None:
     """Another request under the same ticket is refused."""
     shown = await ticket(guarded)
     assert (await client.get(PATH, params=address(shown, unique(SHORT)))).status_code == 200
@@ -71,10 +71,10 @@ async def test_it_cannot_begin_another(guarded: Running, client: httpx.AsyncClie
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
 
 
-async def test_not_even_when_the_first_was_forgotten(
+async def test_it_starts_no_second_after_the_first_was_deleted(
     guarded: Running, emulator: Emulator, client: httpx.AsyncClient
 ) -> None:
-    """By its owner: who finds the ticket in some log asks no model with it."""
+    """A ticket that is found in some log cannot ask a model."""
     key, _ = await guarded.key("text")
     params = address(await ticket(guarded, key=key), unique(SHORT))
     generation = (await client.get(PATH, params=params)).headers["generation-id"]
@@ -84,10 +84,10 @@ async def test_not_even_when_the_first_was_forgotten(
     assert len(await calls(emulator, params["prompt"])) == 1
 
 
-async def test_not_even_when_the_first_was_cancelled(
+async def test_it_starts_no_second_after_the_first_was_cancelled(
     guarded: Running, emulator: Emulator, client: httpx.AsyncClient
 ) -> None:
-    """An idempotency key tries again after a failure; a ticket has had its generation."""
+    """A ticket is good for one generation; only an idempotency key tries again after a failure."""
     key, _ = await guarded.key("text")
     shown, prompt = await ticket(guarded, key=key), unique("[[fault:hang_after_text after=1]]")
     async with client.stream("GET", PATH, params=address(shown, prompt)) as answer:
@@ -100,8 +100,8 @@ async def test_not_even_when_the_first_was_cancelled(
     assert len(await calls(emulator, prompt)) == 1
 
 
-async def test_it_resumes_by_the_same_address(guarded: Running, client: httpx.AsyncClient) -> None:
-    """What an `EventSource` does by itself: the same address, and the last id."""
+async def test_it_resumes_at_the_same_url(guarded: Running, client: httpx.AsyncClient) -> None:
+    """An `EventSource` reconnects with the same URL and the last event id."""
     params = address(await ticket(guarded), unique(SHORT))
     events = parse((await client.get(PATH, params=params)).content)
     headers = {"Last-Event-ID": str(events[1].id)}
@@ -110,7 +110,7 @@ async def test_it_resumes_by_the_same_address(guarded: Running, client: httpx.As
 
 
 async def test_a_socket_takes_one(guarded: Running, emulator: Emulator) -> None:
-    """In the address of the handshake; its `start` is the ticket's generation."""
+    """The URL of the handshake has it; the `start` of the socket is the ticket's generation."""
     shown, prompt = await ticket(guarded, "/v1/ws"), unique(SHORT)
     generations = []
     for _ in range(2):
@@ -126,7 +126,7 @@ async def test_a_socket_takes_one(guarded: Running, emulator: Emulator) -> None:
 
 
 async def test_it_is_for_one_path(guarded: Running, client: httpx.AsyncClient) -> None:
-    """Elsewhere it is refused: by 403 where tickets are taken, by 401 where they are not."""
+    """Another path refuses it: with a 403 if the path takes tickets, else with a 401."""
     shown = await ticket(guarded)
     other = await client.get("/v1/code/stream", params=address(shown))
     assert (other.status_code, other.json()["code"]) == (403, "forbidden")
@@ -138,8 +138,8 @@ async def test_it_is_for_one_path(guarded: Running, client: httpx.AsyncClient) -
     assert refused.value.response.status_code == 403
 
 
-async def test_it_is_for_one_page(emulator: Emulator, database_url: str) -> None:
-    """What a page got, another page cannot use, though both may ask."""
+async def test_it_is_for_one_origin(emulator: Emulator, database_url: str) -> None:
+    """A page of another allowed origin cannot use it."""
     pages = "https://one.example,https://two.example"
     settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
     async with running(emulator, cors_origins=pages, **settings) as server:
@@ -157,16 +157,16 @@ async def test_it_is_for_one_page(emulator: Emulator, database_url: str) -> None
     ["", "tkt_", "tkt_" + "a" * 32, "x" * 5000, "\x00", "ümlaut", "' OR 1=1 --", keys.make()],
     ids=["nothing", "prefix", "unknown", "long", "nul", "umlaut", "sql", "key"],
 )
-async def test_what_is_no_ticket_is_401(client: httpx.AsyncClient, shown: str) -> None:
-    """Made up, malformed, hostile; a key most of all."""
+async def test_an_invalid_ticket_is_401(client: httpx.AsyncClient, shown: str) -> None:
+    """Made-up, malformed and hostile tickets are refused, and so is a key."""
     answer = await client.get(PATH, params=address(shown))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     if len(shown) > 4:
         assert shown not in answer.text
 
 
-async def test_its_minute_ends(guarded: Running, client: httpx.AsyncClient) -> None:
-    """Unpresented it dies after a minute; one that has begun lives as long as its generation."""
+async def test_it_expires_after_a_minute(guarded: Running, client: httpx.AsyncClient) -> None:
+    """A ticket that was presented lives as long as its generation instead."""
     now = [0.0]
     guarded.parts.tickets = MemoryTickets(lambda: now[0])
     used, unused = await ticket(guarded), await ticket(guarded)
@@ -188,7 +188,7 @@ async def timed(
     redis_server: RedisServer,
     database_url: str,
 ) -> AsyncIterator[tuple[Running, Pass]]:
-    """A server whose tickets live by a clock that the test owns."""
+    """A server whose tickets follow a clock of the test."""
     settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
     if request.param == "redis":
         settings["redis_url"] = redis_server.url
@@ -208,7 +208,7 @@ async def timed(
 
 
 async def later(server: Running, key: str) -> str:
-    """The id of a generation that is there to be followed."""
+    """The id of a generation to follow."""
     async with http(server.url) as client:
         headers = {**bearer(key), "Prefer": "respond-async"}
         body = {"prompt": unique("[[words:20]]")}
@@ -216,9 +216,9 @@ async def later(server: Running, key: str) -> str:
     return str(answer.json()["id"])
 
 
-async def test_it_lives_as_long_as_what_it_follows(timed: tuple[Running, Pass]) -> None:
-    """`EventSource` comes back with the same address for as long as there is something to read:
-    each time behind what it has, with more than a minute in between."""
+async def test_it_lives_as_long_as_the_generation_it_follows(timed: tuple[Running, Pass]) -> None:
+    """`EventSource` reconnects with the same URL as long as there are events to read, also when
+    more than a minute has passed since its last request."""
     server, wait = timed
     key, _ = await server.key("text")
     generation = await later(server, key)
@@ -239,10 +239,10 @@ async def test_it_lives_as_long_as_what_it_follows(timed: tuple[Running, Pass]) 
         assert (await client.get(path, params={"ticket": unused})).status_code == 401
 
 
-async def test_a_ticket_that_follows_begins_nothing(
+async def test_a_ticket_that_follows_starts_nothing(
     timed: tuple[Running, Pass], emulator: Emulator
 ) -> None:
-    """On a stream's address: it serves what it resumed, and nothing else, within its minute too."""
+    """At the path of a stream it reads the generation that it resumed, and nothing else."""
     server, wait = timed
     key, _ = await server.key("text")
     one, other = await later(server, key), await later(server, key)
@@ -262,7 +262,7 @@ async def test_a_ticket_that_follows_begins_nothing(
 
 
 async def test_a_sockets_ticket_follows(timed: tuple[Running, Pass], emulator: Emulator) -> None:
-    """A socket that comes back resumes what the one before it resumed."""
+    """A socket that reconnects resumes the generation of the one before it."""
     server, wait = timed
     key, _ = await server.key("text")
     one, other = await later(server, key), await later(server, key)
@@ -280,10 +280,10 @@ async def test_a_sockets_ticket_follows(timed: tuple[Running, Pass], emulator: E
     assert await calls(emulator, prompt) == []
 
 
-async def test_in_use_it_outlives_the_claim_of_its_beginning(
+async def test_in_use_it_outlives_its_first_claim(
     timed: tuple[Running, Pass], emulator: Emulator
 ) -> None:
-    """Each use lets it live on; the name under which it began its generation does not."""
+    """Each use extends the ticket, but not the claim under which it started its generation."""
     server, _ = timed
     shown, prompt = await ticket(server), unique(SHORT)
     async with http(server.url) as client:
@@ -301,8 +301,8 @@ async def test_in_use_it_outlives_the_claim_of_its_beginning(
     assert len(await calls(emulator, prompt)) == 1
 
 
-async def test_it_dies_with_its_key(guarded: Running, client: httpx.AsyncClient) -> None:
-    """A ticket is as good as the key that asked for it."""
+async def test_it_ends_with_its_key(guarded: Running, client: httpx.AsyncClient) -> None:
+    """A ticket of a revoked key is refused."""
     key, key_id = await guarded.key("text")
     shown = await ticket(guarded, key=key)
     admin, _ = await guarded.key("admin")
@@ -311,8 +311,8 @@ async def test_it_dies_with_its_key(guarded: Running, client: httpx.AsyncClient)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
 
 
-async def test_it_is_no_more_than_its_key(guarded: Running, client: httpx.AsyncClient) -> None:
-    """No ticket for a task that the key is not for, nor for what takes none."""
+async def test_it_may_not_do_more_than_its_key(guarded: Running, client: httpx.AsyncClient) -> None:
+    """There is no ticket for a task outside of the key's scopes, nor for a path without tickets."""
     key, _ = await guarded.key("text")
     answer = await client.post("/v1/tickets", json={"path": "/v1/code/stream"}, headers=bearer(key))
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
@@ -323,8 +323,8 @@ async def test_it_is_no_more_than_its_key(guarded: Running, client: httpx.AsyncC
         assert answer.json()["errors"][0]["pointer"] == "/path"
 
 
-async def test_too_many_bad_ones_are_limited(emulator: Emulator, database_url: str) -> None:
-    """Guessing is counted by address, tickets and keys together."""
+async def test_wrong_tickets_are_limited(emulator: Emulator, database_url: str) -> None:
+    """Wrong tickets and wrong keys count together, by address."""
     settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
     async with (
         running(emulator, failures_per_minute=3, **settings) as server,
@@ -336,9 +336,9 @@ async def test_too_many_bad_ones_are_limited(emulator: Emulator, database_url: s
         assert bad.status_code == 429
 
 
-async def test_who_guesses_shuts_nobody_out(emulator: Emulator, database_url: str) -> None:
-    """One address may be many people's: a key that was good before goes on, though it must be
-    looked up again."""
+async def test_guesses_do_not_block_known_keys(emulator: Emulator, database_url: str) -> None:
+    """Many people can share an address: a key that was good before still works, also when it must
+    be looked up again."""
     settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
     async with (
         running(emulator, failures_per_minute=3, key_ttl=0.001, **settings) as server,
@@ -357,7 +357,7 @@ async def test_who_guesses_shuts_nobody_out(emulator: Emulator, database_url: st
 async def test_two_processes_share_tickets(
     emulator: Emulator, redis_server: RedisServer, database_url: str
 ) -> None:
-    """Got from one and presented at the other, where it joins; Redis has only its digest."""
+    """A ticket of one process joins at the other; Redis has only its digest."""
     settings: dict[str, Any] = {
         "auth": "keys",
         "database_url": database_url,
@@ -379,7 +379,7 @@ async def test_two_processes_share_tickets(
 
 
 async def test_an_open_server_has_tickets_too(server: Running) -> None:
-    """A page need not know whether there are keys."""
+    """A page need not know whether the server needs keys."""
     async with http(server.url) as client:
         made = await client.post("/v1/tickets", json={"path": PATH})
         params = address(made.json()["ticket"], unique(SHORT))
