@@ -1,4 +1,4 @@
-"""Settings: read once, frozen, bounded, and refused when they would be unsafe."""
+"""Settings are read once, frozen, bounded, and refused when they are unsafe."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ISSUE.split())
-def test_the_promised_settings_are_there(name: str) -> None:
+def test_the_promised_settings_exist(name: str) -> None:
     """Each has its environment variable, and a sentence that says what it is for."""
     field = Settings.model_fields[name.lower()]
     assert environment_name(name.lower()) == f"STREAMAPI_{name}"
@@ -37,7 +37,7 @@ def test_the_promised_settings_are_there(name: str) -> None:
 
 
 def test_every_setting_is_described() -> None:
-    """A bound without a reason is a riddle."""
+    """Each setting has a description, which its table shows."""
     for name, field in Settings.model_fields.items():
         assert field.description, name
 
@@ -55,7 +55,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_arguments_beat_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is passed is what counts."""
+    """A keyword argument overrides the variable."""
     monkeypatch.setenv("STREAMAPI_RETRY_ATTEMPTS", "7")
     assert read_settings(retry_attempts=2).retry_attempts == 2
 
@@ -73,7 +73,7 @@ def test_an_empty_key_is_none(key: str) -> None:
 
 
 def test_the_key_is_not_shown() -> None:
-    """Printing the settings does not tell the key."""
+    """Printing the settings does not show the key."""
     settings = read_settings(google_api_key="AIza-secret")
     assert "AIza-secret" not in repr(settings) + str(settings) + settings.model_dump_json()
 
@@ -127,7 +127,7 @@ WRONG: list[tuple[str, Any]] = [
 def test_what_is_out_of_bounds_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: Any
 ) -> None:
-    """With a sentence that names the variable."""
+    """The sentence names the variable."""
     monkeypatch.setenv(environment_name(name), str(value))
     with pytest.raises(UnsafeSettings) as refused:
         read_settings()
@@ -153,7 +153,7 @@ def test_an_address_stays_as_it_was_given(name: str, value: str) -> None:
 
 
 def test_deadlines_that_do_not_nest_are_refused() -> None:
-    """The first content cannot have longer than the whole."""
+    """The time to the first content must fit into the total time."""
     with pytest.raises(UnsafeSettings, match="FIRST_CONTENT_TIMEOUT"):
         read_settings(first_content_timeout=20, total_timeout=10)
 
@@ -169,7 +169,7 @@ def test_deadlines_that_do_not_nest_are_refused() -> None:
     ],
 )
 def test_a_rate_is_read(text: str, rate: tuple[int, float] | None) -> None:
-    """A number per period, or off."""
+    """A rate is a number per period, or off."""
     assert read_settings(rate_limit=text).rate() == rate
 
 
@@ -189,24 +189,24 @@ def test_a_rate_is_read(text: str, rate: tuple[int, float] | None) -> None:
     ],
 )
 def test_loopback_is_known(bind: str, loopback: bool) -> None:
-    """Whether only this machine can reach the server."""
+    """The settings know whether only this machine can reach the server."""
     assert read_settings(bind=bind).on_loopback is loopback
 
 
 def test_an_open_address_without_a_key_does_not_start() -> None:
-    """It would serve an emulator to the world, or fail at every request."""
+    """The server would show an emulator to everyone, or fail at every request."""
     with pytest.raises(UnsafeSettings, match="GOOGLE_API_KEY"):
         run(read_settings(bind="0.0.0.0:0"))
 
 
 def test_google_without_a_key_does_not_start() -> None:
-    """The app by itself has no emulator: it says what to set."""
+    """The app alone starts no emulator. The error says what to set."""
     with pytest.raises(UnsafeSettings, match="GOOGLE_API_KEY"):
         create_app(read_settings())
 
 
-def test_an_address_that_is_taken_is_a_sentence() -> None:
-    """Not a traceback."""
+def test_an_address_in_use_is_a_sentence() -> None:
+    """The error is a sentence, and no traceback."""
     with listen(read_settings(bind="127.0.0.1:0")) as taken:
         taken.listen()
         port = taken.getsockname()[1]
@@ -215,8 +215,8 @@ def test_an_address_that_is_taken_is_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("name", ["default_model", "fast_model", "fallback_models"])
-def test_a_model_that_there_is_not_is_a_sentence(name: str) -> None:
-    """A typing error in a model's name is found at start-up, not by the first caller."""
+def test_an_unknown_model_is_a_sentence(name: str) -> None:
+    """A misspelt model name is found at the start, and not by the first caller."""
     with pytest.raises(UnsafeSettings, match="gemini-9"):
         create_app(read_settings(gemini_base_url="http://127.0.0.1:1", **{name: "gemini-9"}))
 
@@ -237,7 +237,7 @@ def test_a_variable_that_is_no_setting_is_named(
     value: str,
     nearest: str | None,
 ) -> None:
-    """At the start, on stderr, with the setting that was meant; it starts all the same."""
+    """A warning on stderr names it, and the setting that is probably meant. The server starts."""
     monkeypatch.setenv(name, value)
     assert main(["config"]) == 0
     [line] = capsys.readouterr().err.splitlines()
@@ -248,17 +248,17 @@ def test_a_variable_that_is_no_setting_is_named(
 @pytest.mark.parametrize(
     "name", ["STREAMAPI_AUHT", "STREAMAPI_ALLOWED_HOST", "STREAMAPI_TRUSTED_HOP"]
 )
-def test_a_typing_error_in_who_may_ask_does_not_start(
+def test_a_misspelt_setting_of_access_does_not_start(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The server would be more open than was wanted, and nobody would know."""
+    """Otherwise the server would be more open than its operator wants, without a sign of it."""
     monkeypatch.setenv(name, "keys")
     with pytest.raises(UnsafeSettings, match=f"{name} is not a setting; did you mean STREAMAPI_"):
         read_settings()
 
 
-def test_what_an_orchestrator_sets_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes tells every container of the services beside it, by variables of their names."""
+def test_variables_of_an_orchestrator_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes sets variables in every container, with the names of the services beside it."""
     for name, value in {
         "STREAMAPI_SERVICE_HOST": "10.0.0.1",
         "STREAMAPI_SERVICE_PORT": "8000",
@@ -276,7 +276,7 @@ def test_what_an_orchestrator_sets_is_passed_over(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_other_name_of_googles_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Google's own tools read both; we read one, and say so."""
+    """Google's own tools read both variables. We read one, and the warning says so."""
     monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
     monkeypatch.setenv("GEMINI_API_KEY", "secret-value")
     assert unread_variables() == ["GEMINI_API_KEY is not read: set GOOGLE_API_KEY."]

@@ -8,6 +8,9 @@ import msgspec
 MAX_FIELD_ERRORS = 50
 """Field errors that one response lists. The detail counts all of them."""
 
+MAX_STEP = 100
+"""Characters of one step of a JSON pointer. A longer name of a field is cut."""
+
 
 class FieldError(msgspec.Struct, frozen=True):
     """One wrong field: what is wrong with it ("is required"), and its JSON pointer (RFC 6901).
@@ -28,8 +31,8 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 def escape(step: str) -> str:
-    """One step of a JSON pointer (RFC 6901), cut to 100 characters."""
-    return step[:100].replace("~", "~0").replace("/", "~1")
+    """One step of a JSON pointer (RFC 6901), cut to `MAX_STEP`."""
+    return step[:MAX_STEP].replace("~", "~0").replace("/", "~1")
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""An emulator for the whole folder, and a client that asks it as Google is asked."""
+"""An emulator for these tests, and a client that sends it Google's requests."""
 
 import io
 import json
@@ -16,7 +16,7 @@ MODEL = "gemini-3.8-flash"
 
 @dataclass
 class Asked:
-    """What came back: the status, the headers, the body, and the stream's messages."""
+    """A response: its status, its headers, its body, and the messages of its stream."""
 
     status: int
     headers: dict[str, str]
@@ -46,7 +46,7 @@ class Asked:
 
 
 class Client:
-    """Asks one emulator."""
+    """Sends requests to one emulator."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url, self.session = url, session

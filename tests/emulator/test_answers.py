@@ -1,4 +1,4 @@
-"""Answers are worth looking at: essays, code that parses, JSON that obeys its schema."""
+"""Answers look real: essays, code that parses, JSON that matches its schema."""
 
 import importlib
 import json

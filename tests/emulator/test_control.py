@@ -1,4 +1,4 @@
-"""The control endpoint tells what happened, and when, to the millisecond."""
+"""`/control` reports the calls, with their times."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ STREAM = "streamGenerateContent?alt=sse"
 
 
 async def the_call(client, prompt: str, outcome: str) -> dict:
-    """The only call with that prompt, once it has that outcome."""
+    """Wait for the only call with this prompt to have this outcome."""
     async with asyncio.timeout(2):
         while True:
             calls = (await client.control(prompt))["calls"]
@@ -128,7 +128,7 @@ async def test_everything_can_be_forgotten():
     assert told == {"requests": 0, "open": 0, "left": 0, "faults": [], "calls": []}
 
 
-async def test_the_table_of_faults_is_told(client):
+async def test_the_table_of_faults_is_listed(client):
     async with client.session.get(client.url + "/control/faults") as answer:
         rows = (await answer.json())["faults"]
     assert [row["name"] for row in rows] == list(FAULTS)
@@ -148,7 +148,7 @@ async def test_a_wrong_order_is_refused(client, body):
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "", None])
-async def test_strangers_find_no_control(peer):
+async def test_other_machines_find_no_control(peer):
     class Transport(asyncio.Transport):
         def get_extra_info(self, name, default=None):
             return (peer, 1) if name == "peername" and peer is not None else default
@@ -173,7 +173,7 @@ async def test_run_prints_its_url_and_ends_on_a_signal(number):
 
 
 def test_the_package_stands_alone():
-    """A user's tests may import it: it brings the rest of the product along for nobody."""
+    """Other projects' tests import the emulator, and nothing else of this one."""
     code = (
         "import sys, streamapi.emulator; "
         "print(sorted({m.split('.')[1] for m in sys.modules if m.startswith('streamapi.')}), "

@@ -1,4 +1,4 @@
-"""Every fault of the table, as a plain HTTP client meets it."""
+"""Every fault of the table, as a plain HTTP client receives it."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ async def test_no_finish_reason(client):
 @pytest.mark.parametrize("fault", sorted(BROKEN))
 @pytest.mark.parametrize("after", [0, 3, 10_000])
 async def test_broken_connections(client, fault, after, method):
-    """The client is told by its transport; what came before can be read."""
+    """The client's transport reports the end. It can read what came before."""
     body = client.body(prompt(fault, f"after={after}"))
     read = b""
 
@@ -157,7 +157,7 @@ async def test_thoughts_come_first(client):
 
 @pytest.mark.parametrize("config", [{}, {"responseMimeType": "application/json"}])
 async def test_hostile_text(client, config):
-    """Whatever a careless reader splits at is inside the text, and frames stay whole."""
+    """The text has every line break that a careless reader splits at, and frames stay whole."""
     asked = await client.stream(prompt("hostile"), **config)
     text = json.loads(asked.text)["summary"] if config else asked.text
     for part in ("\r", "\n", "\r\n", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x01", "\ufeff"):

@@ -1,4 +1,4 @@
-"""The stock LangChain client takes the emulator for Google."""
+"""LangChain's own client works with the emulator as with Google."""
 
 import pytest
 from langchain_google_genai import ChatGoogleGenerativeAI

@@ -8,7 +8,7 @@ import pytest
 PROMPT = "Write an essay about the tides of the sea"
 
 
-async def test_models_are_listed_and_told(client):
+async def test_models_are_listed_and_described(client):
     async with client.session.get(client.url + "/v1beta/models") as answer:
         names = [model["name"] for model in (await answer.json())["models"]]
     assert names == [
@@ -163,7 +163,7 @@ async def test_an_unknown_name_is_named(client):
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "nonsense"])
 async def test_a_compressed_body_is_not_json(client, encoding):
-    """Bodies are never inflated, so there is nothing to break and no bomb to go off."""
+    """Bodies are never decompressed, so a decompression bomb has no effect."""
     async with client.session.post(
         f"{client.url}/v1beta/models/gemini-3.8-flash:generateContent",
         data=gzip.compress(b" " * 1_000_000),

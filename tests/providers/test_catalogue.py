@@ -1,4 +1,4 @@
-"""The catalogue, and what of it reaches the wire: asked through the doors, recorded upstream."""
+"""The catalogue, and what the provider receives: requests go through HTTP and are recorded."""
 
 import json
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ FRAME = {
 
 
 class Recorder:
-    """An upstream that answers one letter, and keeps what it was sent."""
+    """A provider that answers one letter, and keeps the requests."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -76,7 +76,7 @@ async def asked(client: httpx.AsyncClient, task: str = "text", **fields: Any) ->
 
 
 async def test_the_request_is_googles(client: httpx.AsyncClient, recorder: Recorder) -> None:
-    """Path, key in its header and nowhere else, and the prompt as a user's turn."""
+    """The path, the key in its header and nowhere else, and the prompt as a turn of the user."""
     await asked(client, prompt="the prompt", system="be brief")
     assert recorder.paths[-1] == "/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"
     assert recorder.headers[-1]["x-goog-api-key"] == "secret-key"
@@ -88,7 +88,7 @@ async def test_the_request_is_googles(client: httpx.AsyncClient, recorder: Recor
 async def test_a_conversation_keeps_its_roles(
     client: httpx.AsyncClient, recorder: Recorder
 ) -> None:
-    """The assistant is Google's `model`."""
+    """Google's name for the assistant is `model`."""
     turns = [("user", "1"), ("assistant", "2"), ("user", "3")]
     messages = [{"role": role, "content": text} for role, text in turns]
     await client.post("/v1/text", json={"messages": messages})
@@ -97,7 +97,7 @@ async def test_a_conversation_keeps_its_roles(
 
 
 async def test_parameters_reach_the_model(client: httpx.AsyncClient, recorder: Recorder) -> None:
-    """What was asked for is what is sent."""
+    """The provider receives the parameters of the request."""
     answer = await asked(client, temperature=0.7, max_output_tokens=33, stop=["x", "y"])
     config = recorder.config
     assert config["temperature"] == 0.7
@@ -107,24 +107,24 @@ async def test_parameters_reach_the_model(client: httpx.AsyncClient, recorder: R
 
 
 async def test_a_temperature_of_zero_is_one(client: httpx.AsyncClient, recorder: Recorder) -> None:
-    """Zero is asked for, not forgotten."""
+    """A temperature of 0 is sent, too."""
     await asked(client, temperature=0)
     assert recorder.config["temperature"] == 0
 
 
-async def test_what_a_model_does_not_take_is_dropped_and_told(
+async def test_a_parameter_that_the_model_does_not_accept_is_dropped(
     client: httpx.AsyncClient, recorder: Recorder
 ) -> None:
-    """The flash-lite model takes no temperature: it is not sent, and the answer says so."""
+    """The flash-lite model accepts no temperature. It is not sent, and the answer says so."""
     answer = await asked(client, model="gemini-3.5-flash-lite", temperature=0.5)
     assert "temperature" not in recorder.config
     assert answer["model"]["dropped"] == ["temperature"]
 
 
-async def test_what_nobody_asked_for_is_not_told(
+async def test_a_preference_of_the_task_is_dropped_without_a_note(
     client: httpx.AsyncClient, recorder: Recorder
 ) -> None:
-    """A task's own preference that the model does not take is dropped without a word."""
+    """A task's own preference that the model does not accept is dropped without a note."""
     answer = await asked(client, "code", model="gemini-3.5-flash-lite")
     assert "temperature" not in recorder.config
     assert answer["model"]["dropped"] == []
@@ -133,13 +133,15 @@ async def test_what_nobody_asked_for_is_not_told(
 
 
 def level(recorder: Recorder) -> str:
-    """Google reads either spelling; the SDK writes the second."""
+    """Google reads both spellings. The SDK writes the second one."""
     config = recorder.config["thinkingConfig"]
     return str(config.get("thinkingLevel", config.get("thinking_level"))).lower()
 
 
-async def test_little_thinking_is_asked_for(client: httpx.AsyncClient, recorder: Recorder) -> None:
-    """The level of the task, or the least that the model knows; thoughts only for who asks."""
+async def test_the_request_asks_for_little_thinking(
+    client: httpx.AsyncClient, recorder: Recorder
+) -> None:
+    """The level of the task, or the lowest that the model accepts. Thoughts only on request."""
     await asked(client)
     assert level(recorder) == "low"
     await asked(client, "classification")
@@ -148,8 +150,8 @@ async def test_little_thinking_is_asked_for(client: httpx.AsyncClient, recorder:
     assert level(recorder) == "low"
 
 
-async def test_thoughts_are_for_who_asks(client: httpx.AsyncClient, recorder: Recorder) -> None:
-    """Nobody else pays for their way over the wire."""
+async def test_thoughts_are_sent_on_request(client: httpx.AsyncClient, recorder: Recorder) -> None:
+    """Thoughts are not sent to those who do not ask for them."""
     await asked(client)
     assert "include" not in str(recorder.config["thinkingConfig"])
     await asked(client, include_thoughts=True)
@@ -168,7 +170,7 @@ async def test_the_schema_reaches_the_model(client: httpx.AsyncClient, recorder:
 
 
 async def test_the_model_that_answered_is_named(client: httpx.AsyncClient) -> None:
-    """As the provider names it, beside the one that was asked for."""
+    """The answer has the provider's name of the model, beside the requested name."""
     answer = await asked(client)
     assert answer["model"]["requested"] == "gemini-3.8-flash"
     assert answer["model"]["served"] == "gemini-recorded-001"
@@ -177,7 +179,7 @@ async def test_the_model_that_answered_is_named(client: httpx.AsyncClient) -> No
 async def test_a_retired_name_is_served_by_its_successor(
     client: httpx.AsyncClient, recorder: Recorder
 ) -> None:
-    """The name that was asked for stays in the answer; the successor is asked."""
+    """The successor answers, and the answer has the requested name, too."""
     answer = await asked(client, model="gemini-2.0-flash")
     assert ":streamGenerateContent" in recorder.paths[-1]
     assert "/gemini-3.8-flash:" in recorder.paths[-1]
@@ -185,7 +187,7 @@ async def test_a_retired_name_is_served_by_its_successor(
 
 
 async def test_models_are_listed_as_openai_does(client: httpx.AsyncClient) -> None:
-    """Every name of the catalogue, each also by itself."""
+    """The list has every name of the catalogue, and each has an address of its own."""
     listed = (await client.get("/v1/models")).json()
     assert listed["object"] == "list"
     assert {model["id"] for model in listed["data"]} == {card.id for card in CARDS}
@@ -196,20 +198,20 @@ async def test_models_are_listed_as_openai_does(client: httpx.AsyncClient) -> No
 
 
 def test_every_successor_is_in_the_catalogue() -> None:
-    """A retired name leads to a model that is there."""
+    """The successor of a retired name is in the catalogue."""
     catalogue = Catalogue()
     for card in CARDS:
         assert catalogue.serving(card.id).successor is None
 
 
-def test_a_model_that_is_not_there() -> None:
-    """Raises, for what was never a model."""
+def test_an_unknown_model_is_not_found() -> None:
+    """A name that never was a model raises `ModelNotFound`."""
     with pytest.raises(ModelNotFound):
         Catalogue().serving("gpt-4")
 
 
-def test_the_least_thinking_that_a_model_knows() -> None:
-    """A level that the model does not know becomes its least; a model without levels gets none."""
+def test_the_lowest_level_of_thinking_of_a_model() -> None:
+    """A level that the model does not accept becomes its lowest. A model may have no levels."""
     prompt = Prompt((), thinking="minimal")
     card = ModelCard("m", "M", "2026-01-01", thinking=("low", "high"))
     assert card.thinking_for(prompt) == "low"

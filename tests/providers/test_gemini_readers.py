@@ -1,4 +1,4 @@
-"""LangChain's stream is the reference: our own reader says the same of every stream there is."""
+"""LangChain is the reference: our own reader gives the same chunks for every stream."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -50,8 +50,10 @@ HANGS = {"hang", "hang_after_text"}
 
 
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - HANGS))
-async def test_both_say_the_same(fault: str, ours: Gemini, reference: Gemini) -> None:
-    """Every fault that the emulator can play, and the same stream without one."""
+async def test_both_readers_give_the_same_chunks(
+    fault: str, ours: Gemini, reference: Gemini
+) -> None:
+    """Both readers agree on every fault of the emulator, and on a stream without one."""
     text = f"{uuid4().hex} [[fault:{fault} after=2]]"
     prompt = Prompt((Message("user", text),), include_thoughts=fault == "thoughts")
     mine, theirs = await told(ours, prompt), await told(reference, prompt)
@@ -72,7 +74,7 @@ def _content(chunks: list[Chunk]) -> list[object]:
 
 
 async def test_templates_are_langchains_requests() -> None:
-    """A filled template is, byte for byte of meaning, what LangChain would have sent."""
+    """A filled template has the same JSON as LangChain's own request."""
     templates = Templates("http://127.0.0.1:9", "key")
     for task in every_task().values():
         request = task.request.model_validate({**task.example, "stop": ["END"]})
@@ -96,7 +98,7 @@ async def test_templates_are_langchains_requests() -> None:
 
 
 async def test_a_template_is_made_once() -> None:
-    """The second request with the same parameters costs LangChain nothing."""
+    """LangChain does no work for a second request with the same parameters."""
     templates = Templates("http://127.0.0.1:9", "key")
     one = await templates.get(CARD, Prompt((Message("user", "a"),), max_output_tokens=5))
     two = await templates.get(CARD, Prompt((Message("user", "b"),), max_output_tokens=5))

@@ -1,4 +1,4 @@
-"""What Google's errors mean in the contract."""
+"""Google's errors become ours."""
 
 import time
 from email.utils import formatdate
@@ -50,11 +50,11 @@ TOO_LONG = "The input token count (9) exceeds the maximum number of tokens allow
     ],
 )
 def test_a_status_has_its_error(status: int, message: str, kind: type[StreamapiError]) -> None:
-    """Which statuses may pass, which are the caller's, which are ours."""
+    """A status is the caller's fault, ours, or one that may pass by itself."""
     assert type(from_status(status, body(message), {})) is kind
 
 
-def test_a_wrong_key_is_told_by_its_reason_only() -> None:
+def test_only_the_reason_shows_a_wrong_key() -> None:
     """Which refuses access to all, and opens the model's circuit. A message may quote a prompt:
     whoever writes it must not be able to do that."""
     quoting = body("The text 'API_KEY_INVALID' is not allowed.", retry_info("1s"))
@@ -66,11 +66,11 @@ def test_a_wrong_key_is_told_by_its_reason_only() -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
 @pytest.mark.parametrize(
-    "told", [None, [], "", "<html>", 3, {}, {"error": None}, {"error": "no"}, {"error": []}, [{}]]
+    "sent", [None, [], "", "<html>", 3, {}, {"error": None}, {"error": "no"}, {"error": []}, [{}]]
 )
-def test_any_body_is_survived(status: int, told: Any) -> None:
-    """Proxies answer in other shapes: the status is enough."""
-    assert isinstance(from_status(status, told, {}), StreamapiError)
+def test_any_body_is_survived(status: int, sent: Any) -> None:
+    """Proxies send other bodies. The status is enough."""
+    assert isinstance(from_status(status, sent, {}), StreamapiError)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
@@ -85,14 +85,14 @@ def test_the_providers_words_are_not_passed_on(status: int) -> None:
     [("7s", 7.0), ("0.5s", 0.5), ("0s", 0.0), ("1800s", 1800.0), ("3.123456789s", 3.123456789)],
 )
 def test_retry_info_is_the_wait(delay: str, seconds: float) -> None:
-    """A `RetryInfo` among the details says how long."""
+    """A `RetryInfo` in the details has the wait."""
     error = from_status(429, body("m", {"@type": "other"}, retry_info(delay)), {})
     assert isinstance(error, UpstreamUnavailable)
     assert error.asked_wait == error.retry_after == seconds
 
 
 def test_retry_after_is_the_wait() -> None:
-    """Without it, the header: seconds or a date."""
+    """Without a `RetryInfo`, the header has it: seconds, or a date."""
     assert asked_wait({}, {"Retry-After": "12"}) == 12
     later = asked_wait({}, {"Retry-After": formatdate(time.time() + 30, usegmt=True)})
     assert later == pytest.approx(30, abs=2)
@@ -100,40 +100,40 @@ def test_retry_after_is_the_wait() -> None:
 
 
 def test_retry_info_beats_the_header() -> None:
-    """The more exact one."""
+    """`RetryInfo` is the more exact one, so it counts."""
     assert asked_wait(body("m", retry_info("2.5s"))["error"], {"Retry-After": "9"}) == 2.5
 
 
 @pytest.mark.parametrize(
     "delay", ["s", "xs", "-1s", "nans", "infs", "1e999s", "5", 5, None, {}, ""]
 )
-def test_a_delay_that_is_none_is_none(delay: Any) -> None:
-    """Nonsense asks for nothing."""
+def test_a_delay_that_cannot_be_read_is_none(delay: Any) -> None:
+    """A wait that cannot be read is no wait."""
     assert asked_wait(body("m", retry_info(delay))["error"], {}) is None
 
 
 @pytest.mark.parametrize("delay", ["xs", "-1s", "nans"])
-def test_behind_a_delay_that_is_none_the_header_counts(delay: str) -> None:
-    """Nonsense in one place does not hide sense in the other."""
+def test_when_the_delay_cannot_be_read_the_header_counts(delay: str) -> None:
+    """If one of the two cannot be read, the other one counts."""
     assert asked_wait(body("m", retry_info(delay))["error"], {"Retry-After": "4"}) == 4
 
 
 @pytest.mark.parametrize(
     "value", ["", "soon", "-5", "nan", "inf", "1e999", "Mon, 99 Foo 2026", "\0", "1, 2"]
 )
-def test_a_header_that_is_none_is_none(value: str) -> None:
-    """The same for the header."""
+def test_a_header_that_cannot_be_read_is_none(value: str) -> None:
+    """A header that cannot be read is no wait."""
     assert asked_wait({}, {"Retry-After": value}) is None
 
 
 @pytest.mark.parametrize("details", [None, {}, "x", 3, [None], ["x"], [3], [[]]])
 def test_any_details_are_survived(details: Any) -> None:
-    """Details of any shape are no failure of ours."""
+    """Details of an unknown shape are ignored."""
     assert asked_wait({"details": details}, {}) is None
 
 
-def test_without_a_wait_the_caller_is_told_ours() -> None:
-    """A caller always learns how long to wait; the retries know that nobody asked."""
+def test_without_a_wait_the_caller_gets_our_default() -> None:
+    """A caller always gets a wait. The retries know that the provider did not ask for it."""
     error = from_status(503, body(), {})
     assert error.asked_wait is None
     assert error.retry_after == 5.0

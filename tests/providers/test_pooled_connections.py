@@ -1,4 +1,4 @@
-"""A provider that closes idle connections: who meets a closed one asks again at once, unnoticed."""
+"""A provider closes idle connections: a request on a closed one is sent again at once."""
 
 import asyncio
 import random
@@ -18,10 +18,10 @@ from tests.api.wire import calls, http, unique
 from tests.conftest import at_defaults
 
 AWAY = 0.005
-"""Seconds that the provider is away, each way."""
+"""Seconds that a packet takes to the provider, or back."""
 
 IDLE = 0.03
-"""Seconds of idleness that the provider bears at most."""
+"""Seconds after which the provider closes an idle connection."""
 
 FRAME = b'data: {"candidates": [{"content": {"parts": [{"text": "hi"}]}}]}\r\n\r\n'
 LAST_CHUNK = b"0\r\n\r\n"
@@ -187,7 +187,7 @@ async def test_what_breaks_late_was_not_closed_before(monkeypatch: pytest.Monkey
 
 
 async def test_an_answer_that_broke_off_is_a_failure(emulator: Emulator) -> None:
-    """Once a byte of the answer has come, nothing is sent again here, reused or not."""
+    """After a first byte of the answer, a request is never sent again here."""
     gemini = Gemini(emulator.url, "key")
     try:
         await answer(gemini, unique("[[words:3]]"))
