@@ -1,7 +1,7 @@
 """What an operator measures, in Prometheus's text format (https://prometheus.io/docs/instrumenting/).
 
-Nothing is counted per token: counters move at a generation's ending, gauges are read when someone
-asks. Each process counts for itself.
+Nothing is counted per token: counters move at the ending of a log, gauges are read at a scrape.
+Each process counts for itself.
 """
 
 from collections.abc import Callable, Iterable
@@ -44,8 +44,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def read(self, running: Callable[[], int], store_up: Callable[[], bool]) -> None:
-        """Where to read how many logs are written here, and whether the store that processes
-        share can be reached."""
+        """Read the gauges from here: how many logs are written, and whether the store that
+        processes share can be reached."""
         self.registry.register(_Gauges(running, store_up))
 
     def ended(self, ended: Ended) -> None:
@@ -63,16 +63,16 @@ class Metrics:
         counters[2].inc(ended.usage.output_tokens)
 
     def syntax_checked(self, language: str, outcome: str) -> None:
-        """The syntax of a piece of code was checked, or could not be."""
+        """Count a syntax check, or one that gave no verdict."""
         self._syntax_checks.labels(language, outcome).inc()
 
     def text(self) -> bytes:
-        """All of them, as they are now."""
+        """All metrics, as they are now."""
         return generate_latest(self.registry)
 
 
 class _Gauges(Collector):
-    """What is read when someone asks."""
+    """The metrics that are read at a scrape."""
 
     def __init__(self, running: Callable[[], int], store_up: Callable[[], bool]) -> None:
         self._running, self._store_up = running, store_up

@@ -157,12 +157,12 @@ class ScriptedProducer:
 
 
 async def produce(*models: Model, **more: object) -> list[Event]:
-    """What models, asked in turn, come to."""
+    """All events of an answer by these models, asked one after another."""
     return await (await ScriptedProducer(*models, **more).begin()).events()  # type: ignore[arg-type]
 
 
 async def eventually_closed(model: Scripted) -> None:
-    """Wait until no stream of the model is open; a close may take a turn of the loop."""
+    """Wait until no stream of the model is open; a close may take a pass of the event loop."""
     end: Awaitable[None] | None = None
     for _ in range(100):
         if not model.open:

@@ -20,7 +20,7 @@ async def settled() -> None:
 
 
 async def test_a_free_slot_is_acquired_at_once() -> None:
-    """Nobody waits without a reason."""
+    """No request waits without a reason."""
     model = fair_queue(4)
     await model.acquire("a")
     await model.acquire("b")

@@ -1,4 +1,4 @@
-"""The rules of a chain: who is next, on what terms, and what it fails for."""
+"""The rules of a chain: which model is next, on what terms, and with which error it fails."""
 
 import pytest
 from hypothesis import given
@@ -41,32 +41,34 @@ def circuit(opened: float | None) -> Circuit:
         ([None, 5.0], 1.0, 0),
     ],
 )
-def test_who_is_next(opened: list[float | None], now: float, index: int) -> None:
+def test_the_next_model_is_the_first_that_is_ready(
+    opened: list[float | None], now: float, index: int
+) -> None:
     """The first that stands ready; when none does, the one whose cool-down ends soonest."""
     assert next_of([circuit(it) for it in opened], now) == index
 
 
-def test_whose_probe_is_out_does_not_stand_ready() -> None:
-    """Behind the cool-down the second request goes to the next model."""
+def test_a_model_with_a_running_probe_is_not_ready() -> None:
+    """After the cool-down the second request goes to the next model."""
     first = circuit(5.0)
     first.begin(6.0)
     assert next_of([first, circuit(None)], 6.0) == 1
 
 
-def test_the_last_model_has_all_that_is_left() -> None:
+def test_the_last_model_gets_the_whole_budget() -> None:
     """All attempts, the whole budget, a queue as long as that but for one attempt."""
     given_ = terms(retry_policy(attempts=3), 0.0, 45.0, [])
     assert (given_.attempts, given_.until, given_.queue_until) == (3, 45.0, 25.0)
 
 
-def test_while_another_stands_ready_a_model_has_little() -> None:
+def test_a_model_before_a_ready_one_gets_one_attempt() -> None:
     """One attempt, its share of the budget, and no long wait in its queue."""
     given_ = terms(retry_policy(), 0.0, 45.0, [circuit(None), circuit(None)])
     assert (given_.attempts, given_.until, given_.queue_until) == (1, 15.0, 1.0)
 
 
-def test_a_model_that_is_out_of_order_does_not_stand_ready() -> None:
-    """Behind it there is nobody to hurry for; but its share of the budget is left to it."""
+def test_a_model_with_an_open_circuit_is_not_ready() -> None:
+    """No other model follows it, so it gets all that is left of the budget."""
     given_ = terms(retry_policy(attempts=3), 0.0, 40.0, [circuit(60.0)])
     assert (given_.attempts, given_.until, given_.queue_until) == (3, 20.0, 10.0)
 
@@ -75,7 +77,7 @@ def test_a_model_that_is_out_of_order_does_not_stand_ready() -> None:
     now=st.floats(0, 1000), left=st.floats(0.1, 1000), attempt=st.floats(0.1, 100),
     others=st.lists(st.booleans(), max_size=4),
 )  # fmt: skip
-def test_who_leaves_the_queue_has_time_for_an_answer(
+def test_a_request_that_leaves_the_queue_has_time_for_an_answer(
     now: float, left: float, attempt: float, others: list[bool]
 ) -> None:
     """An attempt, or half of the share: the queue must not use up what it waits for."""
@@ -86,7 +88,7 @@ def test_who_leaves_the_queue_has_time_for_an_answer(
 
 
 @given(budget=st.floats(0.1, 1000), models=st.integers(1, 8), used=st.floats(0, 1))
-def test_shares_come_to_the_budget(budget: float, models: int, used: float) -> None:
+def test_the_shares_add_up_to_the_budget(budget: float, models: int, used: float) -> None:
     """Whatever each model uses of its share, the last one never ends beyond the budget, and each
     has a share."""
     now = 0.0
@@ -97,27 +99,27 @@ def test_shares_come_to_the_budget(budget: float, models: int, used: float) -> N
 
 
 AWAY, LATE, FULL = UpstreamUnavailable("a"), UpstreamTimeout("l"), Overloaded("f")
-GONE, WHO = ModelGone("g"), AccessRefused("w")
+GONE, REFUSED = ModelGone("g"), AccessRefused("w")
 
 
 @pytest.mark.parametrize(
-    ("failures", "told"),
+    ("failures", "expected"),
     [
         ([AWAY], AWAY),
         ([GONE], GONE),
         ([AWAY, GONE], AWAY),
-        ([GONE, AWAY, WHO], AWAY),
-        ([AWAY, LATE, WHO], LATE),
-        ([GONE, WHO], WHO),
-        ([FULL, WHO], FULL),
+        ([GONE, AWAY, REFUSED], AWAY),
+        ([AWAY, LATE, REFUSED], LATE),
+        ([GONE, REFUSED], REFUSED),
+        ([FULL, REFUSED], FULL),
     ],
 )
-def test_a_chain_fails_for_what_may_pass(failures: list, told: Exception) -> None:
+def test_a_chain_fails_with_a_retryable_error(failures: list, expected: Exception) -> None:
     """The last of the failures that may pass by themselves; without any, the last."""
-    assert failure_of(failures) is told
+    assert failure_of(failures) is expected
 
 
-def test_what_the_caller_must_mend_stays_with_the_caller() -> None:
+def test_an_error_of_the_caller_is_not_passed_on() -> None:
     """No bad request and no blocked content is retried or passed on."""
     for kind in every_error():
         if issubclass(kind, CallerError):

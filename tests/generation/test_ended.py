@@ -74,7 +74,7 @@ async def ending(observed: Observed, generation: Generation) -> Event:
 
 
 async def test_a_record_says_how_a_log_ended(here: Observed) -> None:
-    """Who asked for what, who served it, how long it took, and what it used."""
+    """It has the generation, the model that served it, its times and its usage."""
     model, other = Scripted([AWAY]), Scripted([*say("a"), END], name="other")
     request = ask(model, other)
     generation = await here.generations.start(ME, request)
@@ -99,7 +99,7 @@ async def test_each_attempt_is_counted(here: Observed) -> None:
 
 
 async def test_a_failure_is_recorded_with_its_code(here: Observed) -> None:
-    """With what the model told before, and the model only where it served something."""
+    """It has the usage so far, and the model only if that served content."""
     cut = Scripted([*say("a"), AWAY], name="cut")
     for model in (cut, Scripted([AWAY])):
         await ending(here, await here.generations.start(ME, ask(model)))
@@ -145,7 +145,7 @@ async def test_a_refused_start_is_recorded(here: Observed) -> None:
 
 
 class Taken(MemoryLogs):
-    """Logs whose endings are all lost to another writer."""
+    """Logs in which another process ends every log first."""
 
     async def append(self, log: str, position: int, events: list[Event]) -> None:  # type: ignore[override]
         if isinstance(events[-1], Done | Failed):
@@ -153,7 +153,7 @@ class Taken(MemoryLogs):
         await super().append(log, position, events)
 
 
-async def test_an_ending_lost_to_another_is_not_recorded() -> None:
+async def test_an_ending_lost_to_another_process_is_not_recorded() -> None:
     """The other one is. What the model used is settled all the same."""
     here, charge = Observed(Taken(log_bounds())), Charged()
     await here.generations.start(ME, ask(quick()), charge)
@@ -218,7 +218,7 @@ async def test_many_readers_record_a_lost_log_once(redis_server: RedisServer) ->
 async def test_a_lost_answer_loses_no_record(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis ended the log, and its answer did not come: it is asked again."""
+    """Redis ended the log, and its answer did not arrive: the script runs again."""
     async with process(redis_server) as one, process(redis_server) as two:
         here, there = Observed(one), Observed(two)
         answered, answers = two._orphans._answered, []

@@ -93,7 +93,7 @@ def test_done_carries_the_tasks_own_result() -> None:
 
 
 @pytest.mark.parametrize(("ending", "status"), [(FAILED, "failed"), (CANCELLED, "cancelled")])
-def test_what_came_before_a_failure_stands(ending: Failed | Cancelled, status: str) -> None:
+def test_content_before_a_failure_stands(ending: Failed | Cancelled, status: str) -> None:
     """A log that failed or was cancelled keeps its partial result."""
     assert fold([START, Delta("so far", "text"), ending]) == Fold(
         status, {"text": "so far"}, ending

@@ -5,7 +5,7 @@ import random
 from streamapi.generation.finished import FinishedLogs
 
 
-def test_it_is_the_oldest_of_the_owner_who_has_most() -> None:
+def test_the_oldest_log_of_the_owner_with_most_gives_way() -> None:
     """For any history, by number and by bytes, the choice is that of a search over all logs."""
     chance = random.Random(10)
     for _ in range(50):
@@ -31,7 +31,7 @@ def test_it_is_the_oldest_of_the_owner_who_has_most() -> None:
         assert finished.gives_way("logs") is finished.gives_way("bytes") is None
 
 
-def test_what_nobody_holds_goes_first_and_what_a_key_stands_for_last() -> None:
+def test_logs_without_a_hold_go_first_and_those_with_a_key_last() -> None:
     """A copy of another process's log can be had again; an answer under a key cannot."""
     finished = FinishedLogs()
     for n in range(3):

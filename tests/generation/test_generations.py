@@ -56,7 +56,7 @@ async def all_of(held: Generations, generation: Generation, after: int = 0) -> l
         return [entry.event async for batch in batches for entry in batch]
 
 
-async def glance(held: Generations, generation: Generation) -> None:
+async def read_first_content(held: Generations, generation: Generation) -> None:
     """Read until the first content, and leave."""
     async with asyncio.timeout(5), aclosing(held.read(generation)) as batches:
         async for batch in batches:
@@ -87,7 +87,7 @@ async def test_ids_cannot_be_guessed() -> None:
 
 
 async def test_another_owners_generation_is_not_found() -> None:
-    """What is another's and what never was are told in the same words."""
+    """A generation of another owner and an unknown one give the same error."""
     held = generations()
     theirs = await held.start(YOU, ask(quick()))
     with pytest.raises(NotFound) as another:
@@ -125,14 +125,14 @@ async def test_an_expired_generation_says_so() -> None:
             await verb(generation)  # type: ignore[operator]
 
 
-# Who leaves.
+# Readers that leave.
 
 
 async def test_cancel_on_disconnect_stops_at_once() -> None:
     """With `cancel` the last reader that leaves ends the log."""
     held, model = generations(), hanging()
     generation = await held.start(ME, ask(model, on_disconnect="cancel"))
-    await glance(held, generation)
+    await read_first_content(held, generation)
     await until(lambda: model.closed, "the model's stream is closed", 0.1)
     assert await ended(held, generation) == Cancelled("disconnect")
 
@@ -143,7 +143,7 @@ async def test_cancel_on_disconnect_waits_for_the_last_reader() -> None:
     generation = await held.start(ME, ask(model, on_disconnect="cancel"))
     staying = asyncio.create_task(all_of(held, generation))
     await asyncio.sleep(0)
-    await glance(held, generation)
+    await read_first_content(held, generation)
     assert isinstance((await staying)[-1], Done)
 
 
@@ -157,12 +157,12 @@ async def test_a_reader_that_is_cancelled_has_left() -> None:
     await until(lambda: model.closed, "the model's stream is closed", 0.2)
 
 
-async def test_grace_ends_a_log_that_nobody_comes_back_to() -> None:
+async def test_a_log_without_a_reader_ends_after_the_grace() -> None:
     """With `grace` the log goes on for a while, and is then let go."""
     held, model = generations(), Scripted([*say("a"), Pause()])
     generation = await held.start(ME, ask(model))
     loop = asyncio.get_running_loop()
-    await glance(held, generation)
+    await read_first_content(held, generation)
     left = loop.time()
     await until(lambda: model.closed, "the model's stream is closed", 2)
     assert loop.time() - left >= GRACE * 0.9
@@ -170,19 +170,19 @@ async def test_grace_ends_a_log_that_nobody_comes_back_to() -> None:
 
 
 async def test_a_reader_that_returns_within_the_grace_saves_the_log() -> None:
-    """Who comes back in time finds the log alive, and reads it to its end."""
+    """A reader that comes back in time reads the log to its end."""
     held = generations()
     generation = await held.start(ME, ask(hanging()))
-    await glance(held, generation)
+    await read_first_content(held, generation)
     assert isinstance(await ended(held, generation), Done)
 
 
-async def test_each_leaving_has_its_own_grace() -> None:
+async def test_each_departure_has_its_own_grace() -> None:
     """The grace of an earlier leaving does not cut short that of a later one."""
     held, model = generations(grace=0.1), Scripted([*say("a"), Pause()])
     generation = await held.start(ME, ask(model))
     loop = asyncio.get_running_loop()
-    await glance(held, generation)
+    await read_first_content(held, generation)
     async with aclosing(held.read(generation, 2, silence=0.07)) as batches:
         await anext(batches)  # back for 0.07 s, and away again
     left = loop.time()
@@ -191,15 +191,15 @@ async def test_each_leaving_has_its_own_grace() -> None:
 
 
 async def test_continue_needs_no_reader() -> None:
-    """With `continue` the log is written to its end, whoever leaves."""
+    """With `continue` the log is written to its end without a reader."""
     held, model = generations(grace=0), hanging()
     generation = await held.start(ME, ask(model, on_disconnect="continue"))
-    await glance(held, generation)
+    await read_first_content(held, generation)
     assert isinstance(await ended(held, generation), Done)
 
 
 @pytest.mark.parametrize("policy", ["grace", "cancel", "continue"])
-async def test_who_reads_to_the_end_has_not_left(policy: Any) -> None:
+async def test_a_reader_that_reads_to_the_end_has_not_left(policy: Any) -> None:
     """Leaving after the ending cancels nothing."""
     held = generations(grace=0)
     generation = await held.start(ME, ask(quick(), on_disconnect=policy))
@@ -230,13 +230,13 @@ async def test_cancel_waits_for_the_ending() -> None:
     """When `cancel` returns, the log has ended and the model was hung up on."""
     held, model = generations(), hanging()
     generation = await held.start(ME, ask(model))
-    await glance(held, generation)
+    await read_first_content(held, generation)
     await held.cancel(generation)
     assert model.open == 0
     assert (await held.events(generation))[-1] == Cancelled("caller")
 
 
-async def test_cancelling_twice_is_cancelling_once() -> None:
+async def test_a_second_cancel_changes_nothing() -> None:
     """Also at the same time, and after the end."""
     held = generations()
     generation = await held.start(ME, ask(hanging()))
@@ -245,7 +245,7 @@ async def test_cancelling_twice_is_cancelling_once() -> None:
     assert await ended(held, generation) == Cancelled("caller")
 
 
-async def test_cancelling_what_is_done_changes_nothing() -> None:
+async def test_a_cancel_after_the_ending_changes_nothing() -> None:
     """An answer that was had stays had."""
     held = generations()
     generation = await held.start(ME, ask(quick()))
@@ -270,7 +270,7 @@ async def test_the_events_so_far_do_not_wait() -> None:
     """`events` of a running log returns at once."""
     held = generations()
     generation = await held.start(ME, ask(hanging()))
-    await glance(held, generation)
+    await read_first_content(held, generation)
     async with asyncio.timeout(0.1):
         assert [event.type for event in await held.events(generation)] == ["start", "delta"]
 
@@ -324,7 +324,7 @@ async def test_a_refused_request_leaves_no_log() -> None:
 
 
 async def test_a_log_that_cannot_be_held_is_not_written() -> None:
-    """The caller never learns of it, so nobody could read it or let go of it."""
+    """Its caller never learns of it, so it could not be read or cancelled."""
 
     class Unheld(MemoryLogs):
         async def hold(self, generation: Generation) -> None:
@@ -349,7 +349,7 @@ async def test_owners_do_not_share_keys() -> None:
 
 @pytest.mark.parametrize("how", ["failed", "cancelled"])
 async def test_a_failure_is_not_remembered(how: str) -> None:
-    """Who repeats a request that failed or was cancelled wants an answer: it is asked again."""
+    """A repeat of a request that failed or was cancelled is asked again."""
     held = generations()
     away = [UpstreamUnavailable("away", retry_after=60.0)]
     model = Scripted(away if how == "failed" else [Pause()], [*say("a"), END])
@@ -387,7 +387,7 @@ async def test_a_forgotten_generation_frees_its_key() -> None:
 # Bounds, and the end of the process.
 
 
-async def test_as_many_as_fit_run_and_the_next_is_overload() -> None:
+async def test_one_generation_too_many_is_overloaded() -> None:
     """A start that is refused begins nothing; one that ends makes room."""
     held = generations(log_bounds(max_logs=2))
     models = [hanging() for _ in range(3)]
@@ -400,8 +400,8 @@ async def test_as_many_as_fit_run_and_the_next_is_overload() -> None:
     await held.close(0)
 
 
-async def test_who_asks_again_needs_no_room() -> None:
-    """A full server answers a repeat, and lets who asks the same join: neither opens a log."""
+async def test_a_repeated_request_needs_no_room() -> None:
+    """A full server answers a repeat, and lets an equal request join: neither opens a log."""
     held, model = generations(log_bounds(max_logs=2)), hanging()
     first = await held.start(ME, keyed(model))
     leader = await held.start(ME, ask(model, cache="use", cache_key="c"))
@@ -410,7 +410,7 @@ async def test_who_asks_again_needs_no_room() -> None:
     assert (joined.log, joined.cache) == (leader.log, "collapsed")
     await ended(held, first)
     assert (await held.start(ME, ask(model, cache="use", cache_key="c"))).log == leader.log
-    assert isinstance(await ended(held, first), Done)  # its log made room for nobody
+    assert isinstance(await ended(held, first), Done)  # its log did not give way
     await held.close(0)
 
 
@@ -426,7 +426,7 @@ async def test_a_closing_process_takes_no_new_work() -> None:
     assert isinstance((await held.events(generation))[-1], Done)
 
 
-async def test_what_does_not_end_in_time_is_ended() -> None:
+async def test_closing_ends_what_does_not_end_in_time() -> None:
     """At the bound every running log gets its ending, and the model is hung up on."""
     held, model = generations(), Scripted([*say("a"), Pause()])
     started = [await held.start(ME, ask(model, on_disconnect="continue")) for _ in range(20)]
@@ -441,7 +441,7 @@ async def test_what_does_not_end_in_time_is_ended() -> None:
     assert held.running == 0
 
 
-async def test_closing_twice_is_closing_once() -> None:
+async def test_a_second_close_changes_nothing() -> None:
     """The drain closes, and so does the end of the server."""
     held = generations()
     await held.start(ME, ask(Scripted([Pause()])))
@@ -450,12 +450,12 @@ async def test_closing_twice_is_closing_once() -> None:
     assert held.running == 0
 
 
-async def test_generations_that_are_over_leave_nothing_behind() -> None:
+async def test_ended_generations_leave_nothing_behind() -> None:
     """Three hundred answers later there are no tasks, readers or timers of theirs."""
     held = generations(grace=0.0)
     for _ in range(300):
         generation = await held.start(ME, ask(quick()))
-        await glance(held, generation)
+        await read_first_content(held, generation)
         await held.forget(generation)
     await until(lambda: held.running == 0, "nothing is being written")
     await until(lambda: held.idle, "nobody reads, and nothing is being released")

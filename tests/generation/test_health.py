@@ -57,7 +57,7 @@ def test_more_than_half_of_ten_open_it() -> None:
     assert circuit.until is not None
 
 
-def test_what_is_older_than_the_window_counts_no_more() -> None:
+def test_outcomes_older_than_the_window_do_not_count() -> None:
     """Failures that lie apart are the ordinary course of things."""
     circuit = new()
     for n in range(100):
@@ -76,7 +76,7 @@ def test_a_refusal_opens_it_at_once(wait: float | None, seconds: float) -> None:
 
 
 def test_a_later_deadline_wins() -> None:
-    """Whoever refuses for longer is believed, and who refuses for less changes nothing."""
+    """A longer refusal extends the cool-down; a shorter one changes nothing."""
     circuit = new()
     together = [circuit.begin(0.0) for _ in range(3)]
     for trial, wait in zip(together, (10.0, 40.0, 5.0), strict=True):
@@ -84,8 +84,8 @@ def test_a_later_deadline_wins() -> None:
     assert circuit.until == 40.0
 
 
-def test_one_probe_behind_the_cool_down() -> None:
-    """Nobody before it is over; then one, until its outcome is known."""
+def test_one_probe_after_the_cool_down() -> None:
+    """No request is the probe before it is over; then one is, until its outcome is known."""
     circuit = failed(new(), 5)
     assert not circuit.ready(4.9)
     assert circuit.ready(5.0)
@@ -120,7 +120,7 @@ def test_jitter_takes_up_to_a_quarter_off() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["success", "failure", "refusal", "nothing"])
-def test_the_place_of_the_probe_is_freed(outcome: Outcome) -> None:
+def test_the_slot_of_the_probe_is_freed(outcome: Outcome) -> None:
     """Whatever comes of the probe, another may follow once its time has come."""
     circuit = failed(new(), 5)
     circuit.begin(5.0).end(outcome, 5.0)
@@ -128,7 +128,7 @@ def test_the_place_of_the_probe_is_freed(outcome: Outcome) -> None:
     assert circuit.ready(5.0) == (outcome in ("success", "nothing"))
 
 
-def test_what_was_asked_before_it_opened_is_stale() -> None:
+def test_requests_from_before_the_opening_do_not_count() -> None:
     """Requests that were under way neither close the circuit nor make its cool-down longer."""
     circuit = new()
     late = [circuit.begin(0.0) for _ in range(2)]
@@ -138,8 +138,8 @@ def test_what_was_asked_before_it_opened_is_stale() -> None:
     assert circuit.until == 5.0
 
 
-def test_what_is_asked_against_the_odds() -> None:
-    """Where all models are out of order, they are asked all the same: a failure was expected and
+def test_requests_during_the_cool_down() -> None:
+    """When all circuits are open, the models are asked all the same: a failure was expected and
     changes nothing, a success shows that the model is back."""
     circuit = failed(new(), 5)
     go(circuit, "failure", 1.0)
@@ -164,7 +164,7 @@ def test_each_model_has_a_circuit_of_its_own() -> None:
     assert circuits.of("a") is not circuits.of("b")
 
 
-def test_what_an_error_says_of_the_model() -> None:
+def test_the_outcome_of_an_error() -> None:
     """Only what the model or the way to it was at fault for; a model that is gone fails, too."""
     from streamapi.errors import AccessRefused, ModelGone, UpstreamLimited
 
@@ -220,7 +220,7 @@ class Walk(RuleBasedStateMachine):
         probes = [trial for trial in self.out if trial.probe]
         assert len(probes) <= 1
         if not probes and self.circuit.until is not None:
-            assert self.circuit.ready(self.circuit.until), "a place that nobody holds"
+            assert self.circuit.ready(self.circuit.until), "a slot that no request holds"
 
     @invariant()
     def bounded(self) -> None:
@@ -233,7 +233,7 @@ TestWalk = Walk.TestCase
 TestWalk.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
-def test_a_dead_model_is_asked_ever_more_seldom() -> None:
+def test_a_dead_model_is_probed_less_and_less_often() -> None:
     """An hour of requests, ten a second, to a model that always fails: five, then the probes."""
     circuit, asked = new(), 0
     for tick in itertools.count():

@@ -1,5 +1,5 @@
-"""Whoever leaves, at whatever moment: a request is cancelled at its first wait, its second, and so
-on, and each time nothing of it is left behind."""
+"""A caller leaves at any moment: a request is cancelled at its first wait, its second, and so on,
+and each time nothing of it is left behind."""
 
 import asyncio
 import types
@@ -98,11 +98,11 @@ async def leave(process: Process, way: dict[str, Any], at: int) -> bool:
     come; whether it was at that wait."""
     tag, model = unique(), Scripted([*say("a", "b"), Pause(), END])
     seen: list[Event] = []
-    asked = ask(model, **{k: tag if v == "TAG" else v for k, v in way.items()})
+    request = ask(model, **{k: tag if v == "TAG" else v for k, v in way.items()})
     waits: list[int] = []
 
     async def run() -> None:
-        await cut(process.ask(asked, seen), at, waits)
+        await cut(process.ask(request, seen), at, waits)
 
     task = asyncio.create_task(run())
     await until(lambda: task.done() or len(seen) == EVENTS, "all that is to come has come")
@@ -116,7 +116,7 @@ async def leave(process: Process, way: dict[str, Any], at: int) -> bool:
 
 
 async def every_moment(process: Process, way: dict[str, Any]) -> int:
-    """Leave at each wait in turn, until none is left to leave at; how many there were."""
+    """Leave at each wait, one after another. Returns how many there were."""
     at = 1
     while await leave(process, way, at):
         at += 1

@@ -169,7 +169,7 @@ async def test_a_stalled_writer_cannot_go_on_behind_anothers_ending(logs: Logs) 
 
 @ENDINGS
 async def test_nothing_comes_after_an_ending(logs: Logs, ending: Event) -> None:
-    """Behind an ending there is room for nothing, not even for the same ending."""
+    """After an ending nothing is taken, not even the same ending."""
     log = await begun(logs, text(2), ending)
     for event in (text(4), ending, DONE):
         with pytest.raises(Conflict):
@@ -248,7 +248,7 @@ async def test_a_cursor_ahead_of_a_living_writer_waits(logs: Logs) -> None:
 
 @pytest.mark.parametrize("ahead", [1, 2, 1_000_000])
 @ENDINGS
-async def test_a_cursor_beyond_a_finished_log_is_told(
+async def test_a_cursor_beyond_a_finished_log_gets_producer_lost(
     logs: Logs, ahead: int, ending: Event
 ) -> None:
     """A cursor behind the end is no clean end and no silence: the answer was lost."""
@@ -260,7 +260,7 @@ async def test_a_cursor_beyond_a_finished_log_is_told(
     assert await everything(logs, log, after=LOST_AT) == []
 
 
-async def test_a_cursor_ahead_is_told_when_the_log_ends_before_it(logs: Logs) -> None:
+async def test_a_waiting_cursor_gets_producer_lost_when_the_log_ends_before_it(logs: Logs) -> None:
     """A reader that waits ahead of the writer learns that its event will never come."""
     log = await begun(logs)
     reading = asyncio.create_task(everything(logs, log, after=10))
@@ -271,7 +271,7 @@ async def test_a_cursor_ahead_is_told_when_the_log_ends_before_it(logs: Logs) ->
     assert entry.event.problem.code == "producer_lost"
 
 
-async def test_reading_what_never_was_says_so(logs: Logs) -> None:
+async def test_reading_an_unknown_log_raises(logs: Logs) -> None:
     """A log that is not there is `LogGone`, for every verb that reads."""
     with pytest.raises(LogGone):
         await logs.tail(fresh())
@@ -297,7 +297,7 @@ async def test_no_batch_is_empty_without_a_silence(logs: Logs) -> None:
     assert sum(sizes) == 3000
 
 
-async def test_a_replay_lets_others_have_their_turn(logs: Logs) -> None:
+async def test_a_replay_lets_other_tasks_run(logs: Logs) -> None:
     """A long log read from memory does not keep the loop to itself."""
     log = await begun(logs, *(text(n) for n in range(2, 20_000)), DONE)
     reading = asyncio.create_task(everything(logs, log))
@@ -309,8 +309,8 @@ async def test_a_replay_lets_others_have_their_turn(logs: Logs) -> None:
     assert len(await reading) == 20_000
 
 
-async def test_an_eager_reader_takes_what_comes_in_the_writers_turn(logs: Logs) -> None:
-    """While it waits, it needs no turn of its own: not for content, only for the ending."""
+async def test_an_eager_reader_takes_entries_in_the_writers_task(logs: Logs) -> None:
+    """While it waits, its task wakes up only for the ending."""
     log = await begun(logs)
     taken: list[int] = []
 
@@ -330,8 +330,8 @@ async def test_an_eager_reader_takes_what_comes_in_the_writers_turn(logs: Logs) 
     assert taken == [2, 3, 4]
 
 
-async def test_what_an_eager_reader_declines_comes_with_all_that_follows(logs: Logs) -> None:
-    """A reader whose peer is behind is handed nothing more: it takes all in its next turn."""
+async def test_declined_entries_come_with_those_that_follow(logs: Logs) -> None:
+    """A reader whose peer is slow gets nothing more at once: it takes all when it wakes up."""
     log = await begun(logs)
     asked: list[int] = []
 
@@ -348,7 +348,7 @@ async def test_what_an_eager_reader_declines_comes_with_all_that_follows(logs: L
         assert numbers(await waiting) == [2, 3, 4, 5]
 
 
-async def test_an_eager_reader_hears_of_silence(logs: Logs) -> None:
+async def test_an_eager_reader_gets_silences(logs: Logs) -> None:
     """What it takes eagerly puts the silence off; when nothing comes, it is woken as any other."""
     log = await begun(logs)
     async with aclosing(logs.read(log, 1, silence=0.02, eager=lambda entries: True)) as batches:
@@ -370,7 +370,7 @@ async def test_a_silence_is_an_empty_batch(logs: Logs) -> None:
             await anext(batches)
 
 
-async def test_a_log_that_speaks_is_not_silent(logs: Logs) -> None:
+async def test_a_log_with_events_is_not_silent(logs: Logs) -> None:
     """Events that come faster than `silence` leave no room for an empty batch."""
     log = await begun(logs)
     batches: list[Sequence[Entry]] = []
@@ -440,7 +440,7 @@ async def test_no_interleaving_loses_or_repeats_an_event(logs: Logs, seed: int) 
             assert seen == list(range(cursor + 1, last + 1))
 
 
-async def test_hundreds_read_one_log(logs: Logs) -> None:
+async def test_hundreds_of_readers_read_one_log(logs: Logs) -> None:
     """Five hundred readers see the same events, and the very same bytes."""
     log = await begun(logs)
     readers = [asyncio.create_task(everything(logs, log)) for _ in range(500)]
@@ -493,8 +493,8 @@ async def test_a_reader_that_left_leaves_nothing_behind(logs: Logs) -> None:
         del reading
     gc.collect()
     assert sum(reader() is not None for reader in gone) == 0
-    for kept in getattr(logs, "_logs", {}).values():
-        assert len(kept.waiting) == 0
+    for stored in getattr(logs, "_logs", {}).values():
+        assert len(stored.waiting) == 0
 
 
 async def test_a_reader_closed_in_a_silence_leaves_no_timer(logs: Logs) -> None:
@@ -523,7 +523,7 @@ async def held(logs: Logs, *more: Event) -> str:
 
 
 async def test_the_first_claim_wins(logs: Logs) -> None:
-    """A name points at the first generation that claimed it, whoever asks afterwards."""
+    """A name points at the first generation that claimed it."""
     first, second = await held(logs), await held(logs)
     assert await logs.claim(f"n/{first}", first, 60) == first
     assert await logs.claim(f"n/{first}", second, 60) == first
@@ -560,7 +560,7 @@ async def test_of_many_replacements_one_wins(logs: Logs) -> None:
 
 
 async def test_a_name_is_looked_up_without_a_claim(logs: Logs) -> None:
-    """Who only looks learns whom a name points at, and changes nothing."""
+    """A look-up returns the generation that a name points at, and changes nothing."""
     mine = await held(logs)
     name = f"n/{mine}"
     assert await logs.claimed(name) is None
@@ -596,11 +596,11 @@ async def test_a_replaced_claim_has_a_time_of_its_own(logs: Logs) -> None:
 
 
 class Writer:
-    """Who writes a log, and what it was told."""
+    """The writer of a log, and the reasons for which it was stopped."""
 
     def __init__(self, logs: Logs, log: str) -> None:
-        self.told: list[Stopped] = []
-        logs.watch(log, self.told.append)
+        self.stops: list[Stopped] = []
+        logs.watch(log, self.stops.append)
 
 
 async def test_the_last_hold_that_goes_stops_the_writer(logs: Logs) -> None:
@@ -611,13 +611,13 @@ async def test_the_last_hold_that_goes_stops_the_writer(logs: Logs) -> None:
     await logs.hold(mine)
     await logs.hold(yours)
     await logs.release(mine, "disconnect")
-    assert writer.told == []
+    assert writer.stops == []
     await logs.release(yours, "caller")
-    await until(lambda: writer.told, "the writer is told to stop")
-    assert writer.told == ["caller"]
+    await until(lambda: writer.stops, "the writer is told to stop")
+    assert writer.stops == ["caller"]
 
 
-async def test_letting_go_twice_is_letting_go_once(logs: Logs) -> None:
+async def test_a_second_release_changes_nothing(logs: Logs) -> None:
     """One holder that lets go twice does not let go for another."""
     log = await begun(logs)
     writer = Writer(logs, log)
@@ -626,7 +626,7 @@ async def test_letting_go_twice_is_letting_go_once(logs: Logs) -> None:
     await logs.hold(yours)
     await logs.release(mine, "caller")
     await logs.release(mine, "caller")
-    assert writer.told == []
+    assert writer.stops == []
 
 
 async def test_stopping_reaches_the_writer(logs: Logs) -> None:
@@ -635,12 +635,12 @@ async def test_stopping_reaches_the_writer(logs: Logs) -> None:
     writer = Writer(logs, log)
     await logs.hold(hold_on(log))
     await logs.stop(log, "shutdown")
-    await until(lambda: writer.told, "the writer is told to stop")
-    assert writer.told == ["shutdown"]
+    await until(lambda: writer.stops, "the writer is told to stop")
+    assert writer.stops == ["shutdown"]
 
 
 async def test_a_finished_log_is_not_stopped(logs: Logs) -> None:
-    """Behind an ending there is nobody to tell."""
+    """After an ending, no writer is stopped."""
     log = await begun(logs)
     writer = Writer(logs, log)
     generation = hold_on(log)
@@ -648,7 +648,7 @@ async def test_a_finished_log_is_not_stopped(logs: Logs) -> None:
     await logs.append(log, 2, [DONE])
     await logs.release(generation, "caller")
     await logs.stop(log, "caller")
-    assert writer.told == []
+    assert writer.stops == []
     assert await logs.tail(log) == Tail(2, True)
 
 
@@ -718,10 +718,10 @@ async def shared(logs: Logs, *more: Event) -> tuple[str, Generation, Generation]
 
 
 @pytest.mark.parametrize(("why", "ending"), [("caller", "cancelled"), ("revoked", "failed")])
-async def test_who_lets_go_early_has_an_ending_of_its_own(
+async def test_a_generation_that_is_released_early_has_its_own_ending(
     logs: Logs, why: Stopped, ending: str
 ) -> None:
-    """Of two that hold a log, the one that lets go is told so where the log stands, in past and
+    """Of two generations on a log, the one that is released ends where the log stands, in past and
     in present; the other reads on to the log's own ending."""
     log, mine, yours = await shared(logs, text(2))
     reading = [asyncio.create_task(as_seen_by(logs, mine, after)) for after in (0, 1, 2)]
@@ -736,8 +736,8 @@ async def test_who_lets_go_early_has_an_ending_of_its_own(
     assert [entry.event for entry in await other] == [START, text(2), text(3), DONE]
 
 
-async def test_an_ending_of_ones_own_stays(logs: Logs) -> None:
-    """Whoever comes back to a generation that let go sees the same, however the log went on."""
+async def test_the_ending_of_a_released_generation_stays(logs: Logs) -> None:
+    """A later reader of a released generation sees the same, however the log went on."""
     log, mine, yours = await shared(logs, text(2))
     await logs.release(mine, "disconnect")
     before = await as_seen_by(logs, mine)
@@ -748,7 +748,9 @@ async def test_an_ending_of_ones_own_stays(logs: Logs) -> None:
     assert await as_seen_by(logs, mine, after=3) == []
 
 
-async def test_a_cursor_beyond_an_ending_of_ones_own_is_told(logs: Logs) -> None:
+async def test_a_cursor_beyond_the_ending_of_a_release_gets_producer_lost(
+    logs: Logs,
+) -> None:
     """As beyond any ending: the event was never this generation's."""
     log, mine, _ = await shared(logs, text(2))
     await logs.release(mine, "caller")
@@ -759,7 +761,7 @@ async def test_a_cursor_beyond_an_ending_of_ones_own_is_told(logs: Logs) -> None
     assert entry.n == LOST_AT
 
 
-async def test_letting_go_behind_the_ending_changes_nothing(logs: Logs) -> None:
+async def test_a_release_after_the_ending_changes_nothing(logs: Logs) -> None:
     """What was done stays done, for every holder."""
     log, mine, yours = await shared(logs)
     await logs.append(log, 2, [DONE])
@@ -769,7 +771,7 @@ async def test_letting_go_behind_the_ending_changes_nothing(logs: Logs) -> None:
         assert [entry.event for entry in await as_seen_by(logs, generation)] == [START, DONE]
 
 
-async def test_nobody_holds_what_is_gone(logs: Logs) -> None:
+async def test_a_log_that_is_gone_cannot_be_held(logs: Logs) -> None:
     """A hold on a log that is not there is refused."""
     with pytest.raises(LogGone):
         await logs.hold(hold_on(fresh()))
@@ -801,7 +803,7 @@ async def test_forgetting_leaves_the_log_to_other_holders(logs: Logs) -> None:
         await logs.tail(log)
 
 
-async def test_forgetting_twice_is_forgetting_once(logs: Logs) -> None:
+async def test_a_second_forget_changes_nothing(logs: Logs) -> None:
     """The second time there is nothing left to do."""
     log = await begun(logs, DONE)
     generation = hold_on(log)
@@ -811,7 +813,7 @@ async def test_forgetting_twice_is_forgetting_once(logs: Logs) -> None:
 
 
 async def test_a_reader_in_a_forgotten_log_reads_to_its_end(logs: Logs) -> None:
-    """Who was reading a finished log when it was forgotten still sees how it ended."""
+    """A reader of a finished log that is forgotten still sees how it ended."""
     log = await begun(logs, *(text(n) for n in range(2, 2000)), DONE)
     generation = hold_on(log)
     await logs.hold(generation)
@@ -924,7 +926,7 @@ async def test_of_too_many_logs_the_oldest_finished_one_gives_way(backend: Backe
             assert await logs.tail(log)
 
 
-async def test_as_many_running_logs_as_fit_are_overload(backend: Backend) -> None:
+async def test_one_running_log_too_many_is_overloaded(backend: Backend) -> None:
     """When none is finished, another log is refused; one that ends makes room."""
     async with backend(log_bounds(max_logs=3)) as logs:
         running = [await begun(logs) for _ in range(3)]
@@ -964,8 +966,8 @@ BOUNDS = pytest.mark.parametrize(
 
 
 @BOUNDS
-async def test_the_owner_who_has_most_loses_a_log(backend: Backend, bounds: LogBounds) -> None:
-    """Who fills the memory pushes out its own logs, not the older one of a neighbour."""
+async def test_the_owner_with_the_most_logs_loses_one(backend: Backend, bounds: LogBounds) -> None:
+    """An owner that fills the memory loses its own logs, not the older one of another owner."""
     async with backend(bounds) as logs:
         theirs = await finished(logs, "neighbour")
         mine = [await finished(logs, "me") for _ in range(40)]
@@ -976,8 +978,8 @@ async def test_the_owner_who_has_most_loses_a_log(backend: Backend, bounds: LogB
 
 
 @BOUNDS
-async def test_a_log_that_a_key_stands_for_goes_last(backend: Backend, bounds: LogBounds) -> None:
-    """Of one owner's logs, those that nobody may ask for by a key give way first."""
+async def test_a_log_with_an_idempotency_key_goes_last(backend: Backend, bounds: LogBounds) -> None:
+    """Of one owner's logs, those without an idempotency key give way first."""
     async with backend(bounds) as logs:
         keyed = await finished(logs, "me", promise=3600.0)
         mine = [await finished(logs, "me") for _ in range(40)]
@@ -986,7 +988,7 @@ async def test_a_log_that_a_key_stands_for_goes_last(backend: Backend, bounds: L
             await logs.tail(mine[0])
 
 
-async def test_a_hold_more_weighs_as_the_bytes_that_it_takes(backend: Backend) -> None:
+async def test_each_hold_is_counted_with_the_bytes_that_it_takes(backend: Backend) -> None:
     """Generations on one log have a bound of bytes too, with what the caller gave with them."""
     async with backend(log_bounds(max_total_bytes=60_000)) as logs:
         log = await finished(logs, "me")

@@ -94,9 +94,9 @@ class History:
 
 def check(logs: MemoryLogs) -> None:
     """Every account equals a count of what it is of."""
-    kept, known = logs._logs, logs._generations
-    assert logs._size == sum(log.cost for log in kept.values())
-    assert set(logs._finished._logs) == {name for name, log in kept.items() if log.ended}
+    stored, known = logs._logs, logs._generations
+    assert logs._size == sum(log.cost for log in stored.values())
+    assert set(logs._finished._logs) == {name for name, log in stored.items() if log.ended}
     for name, claim in logs._claims.items():
         held = known.get(claim.generation)
         assert held is not None
@@ -105,14 +105,14 @@ def check(logs: MemoryLogs) -> None:
     places = [*known._promised, *known._ended, *known._logless]
     assert len(places) == len(set(places))
     for generation, held in known._held.items():
-        assert (held.gone is None) == (held.generation.log in kept)
+        assert (held.gone is None) == (held.generation.log in stored)
         assert (generation in places) or not (held.ended or held.gone is not None)
     assert set(places) <= set(known._held)
 
 
 @pytest.mark.parametrize("seed", range(30))
 async def test_the_accounts_are_true(seed: int) -> None:
-    """Of bytes, finished logs, claims, promises and places, behind each step."""
+    """Of bytes, finished logs, claims, promises and places, after each step."""
     history = History(seed)
     for _ in range(400):
         await history.step()

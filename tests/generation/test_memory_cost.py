@@ -73,7 +73,7 @@ async def test_the_count_is_within_a_fifth_of_the_truth(
     assert 0.8 < (memory._size - counted) / took < 1.25
 
 
-async def test_what_is_forgotten_gives_all_its_bytes_back() -> None:
+async def test_a_forgotten_log_gives_all_its_bytes_back() -> None:
     """However a log and its generations go, nothing stays counted."""
     memory = MemoryLogs(ENDLESS)
     for _ in range(4):

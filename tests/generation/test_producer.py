@@ -58,8 +58,8 @@ def is_delta(event: Event) -> bool:
 # The way of a good answer.
 
 
-async def test_an_answer_is_passed_on_as_it_comes() -> None:
-    """Each chunk is a delta; the ending has the whole, and what the model told."""
+async def test_an_answer_is_written_as_it_comes() -> None:
+    """Each chunk is a delta; the ending has the whole text, and the usage."""
     model = Scripted([*say("Hel", "lo"), END])
     events = await produce(model)
     assert [event.type for event in events] == ["start", "delta", "delta", "done"]
@@ -72,7 +72,7 @@ async def test_an_answer_is_passed_on_as_it_comes() -> None:
 
 
 async def test_chunks_that_come_together_are_written_together() -> None:
-    """All that a slow moment let come is one append behind the first content, so one write."""
+    """All chunks of a slow moment are one append after the first content, so one write."""
     model = Scripted([(*say("He"), *say("l", "l", "o")), (*say(" ", "you"), END)])
     produced = await ScriptedProducer(model).begin()
     batches: list[int] = []
@@ -86,7 +86,7 @@ async def test_chunks_that_come_together_are_written_together() -> None:
 
 
 @pytest.mark.parametrize("first", [(), say("so ")], ids=["opening", "later"])
-async def test_what_came_before_a_block_stands(first: list[Chunk]) -> None:
+async def test_content_before_a_block_stands(first: list[Chunk]) -> None:
     """A batch that fails in its middle has said what stood before."""
     together = (*say("so " if not first else "", "far"), Chunk(blocked=True), *say("no more"))
     produced = await ScriptedProducer(Scripted([*first, together])).begin()
@@ -101,7 +101,7 @@ async def test_text_beside_the_finish_reason_is_content() -> None:
     assert done(events[-1]).finish_reason == "length"
 
 
-async def test_what_a_model_does_not_take_is_told() -> None:
+async def test_parameters_that_a_model_does_not_take_are_named() -> None:
     """The answer lists what was dropped."""
     events = await produce(
         Scripted([*say("a"), END]), prompt=msgspec.structs.replace(Prompt(()), temperature=0.5)
@@ -109,8 +109,8 @@ async def test_what_a_model_does_not_take_is_told() -> None:
     assert done(events[-1]).served.dropped == ("temperature",)
 
 
-async def test_thoughts_are_kept_to_ourselves() -> None:
-    """A thought that nobody asked for is neither content nor an opening of the gate."""
+async def test_thoughts_are_hidden() -> None:
+    """A thought that the caller did not ask for is neither content nor an opening of the gate."""
     model = Scripted([Chunk(thought="hm"), AWAY], [Chunk(thought="ah"), *say("a"), END])
     events = await produce(model)
     assert [event.type for event in events] == ["start", "wait", "delta", "done"]
@@ -126,20 +126,20 @@ async def test_a_wanted_thought_is_content() -> None:
 
 
 async def test_the_connection_is_closed_when_the_answer_is_over() -> None:
-    """Nothing of a stream stays open behind the ending."""
+    """Nothing of a stream stays open after the ending."""
     model = Scripted([*say("a"), END])
     await produce(model)
     await eventually_closed(model)
 
 
-async def test_a_model_that_says_more_behind_its_finish_is_heard() -> None:
-    """Usage may come behind the finish reason: it counts."""
+async def test_chunks_after_the_finish_are_read() -> None:
+    """Usage that comes after the finish reason counts."""
     events = await produce(Scripted([*say("a"), Chunk(finish="stop"), Chunk(usage=Usage(9, 9))]))
     assert done(events[-1]).usage == Usage(9, 9)
 
 
 @pytest.mark.parametrize("script", [[*say("a"), END], [(*say("a"), END)]], ids=["apart", "at once"])
-async def test_a_model_that_does_not_hang_up_after_its_finish_is_hung_up_on(script: Any) -> None:
+async def test_a_stream_that_stays_open_after_its_finish_is_closed(script: Any) -> None:
     """An answer that was finished is done, though its stream is not closed: much sooner than a
     silence in its middle would be given up."""
     model = Scripted([*script, Pause()])
@@ -150,7 +150,7 @@ async def test_a_model_that_does_not_hang_up_after_its_finish_is_hung_up_on(scri
     await eventually_closed(model)
 
 
-async def test_an_error_behind_the_finish_changes_nothing() -> None:
+async def test_an_error_after_the_finish_changes_nothing() -> None:
     """What breaks after the model said that it had finished cost the caller nothing."""
     assert done((await produce(Scripted([*say("a"), END, AWAY])))[-1]).result == {"text": "a"}
 
@@ -171,7 +171,7 @@ RETRIED = [
 
 @pytest.mark.parametrize(("script", "code"), RETRIED)
 @pytest.mark.parametrize("attempts", [1, 2, 4])
-async def test_what_fails_before_content_is_tried_exactly_so_often(
+async def test_a_failure_before_content_is_retried_up_to_the_bound(
     script: Any, code: str, attempts: int
 ) -> None:
     """`attempts` requests, a `wait` between them, and then the failure of the last."""
@@ -188,7 +188,7 @@ async def test_what_fails_before_content_is_tried_exactly_so_often(
 
 
 @pytest.mark.parametrize(("script", "code"), RETRIED)
-async def test_what_passes_by_itself_leaves_no_trace_but_waits(script: Any, code: str) -> None:
+async def test_a_passing_failure_leaves_only_wait_events(script: Any, code: str) -> None:
     """After two failures the third attempt's answer is whole and alone."""
     model = Scripted(script, script, [*say("a", "b"), END])
     events = await produce(model, retry_policy=msgspec.structs.replace(QUICK, attempt=0.05))
@@ -209,7 +209,7 @@ REJECTED = [
 
 
 @pytest.mark.parametrize("error", REJECTED, ids=lambda error: error.code)
-async def test_a_refusal_is_not_tried_again(error: StreamapiError) -> None:
+async def test_a_refusal_is_not_retried(error: StreamapiError) -> None:
     """What the provider refuses, it would refuse again: one request, no fallback."""
     model, other = Scripted([error]), Scripted([*say("a"), END], name="other")
     assert await (await ScriptedProducer(model, other).begin()).code() == error.code
@@ -228,8 +228,8 @@ AFTER_CONTENT = [
 
 
 @pytest.mark.parametrize(("trouble", "code"), AFTER_CONTENT)
-async def test_nothing_is_tried_again_after_the_first_content(trouble: Any, code: str) -> None:
-    """From the first content on a failure is told: one request, the text stands, no fallback."""
+async def test_nothing_is_retried_after_the_first_content(trouble: Any, code: str) -> None:
+    """After it a failure is the ending: one request, the text stands, no fallback."""
     model = Scripted([*say("so ", "far"), Chunk(usage=Usage(2, 2)), trouble])
     other = Scripted([*say("b"), END], name="other")
     produced = await ScriptedProducer(model, other).begin()
@@ -254,7 +254,7 @@ async def test_an_end_without_a_finish_reason_is_no_end() -> None:
 
 
 async def test_the_providers_wait_is_honoured() -> None:
-    """When the provider names a wait, that is how long the next attempt waits, and it is told."""
+    """The next attempt waits as long as the provider asks for, and the `wait` event says so."""
     model = Scripted([UpstreamUnavailable("later", retry_after=0.12)], [*say("a"), END])
     events = await produce(model)
     wait = events[1]
@@ -263,7 +263,7 @@ async def test_the_providers_wait_is_honoured() -> None:
     assert model.asked[1] - model.closed[0] >= 0.115
 
 
-async def test_nobody_waits_between_attempts_with_a_call_in_hand() -> None:
+async def test_a_back_off_holds_no_slot() -> None:
     """While one waits before it asks again, another may call."""
     limits = admission(calls=1)
     later = UpstreamUnavailable("later", retry_after=0.2)
@@ -275,7 +275,7 @@ async def test_nobody_waits_between_attempts_with_a_call_in_hand() -> None:
     assert limits.of(model.name).idle
 
 
-async def test_a_call_is_let_go_of_however_it_ends() -> None:
+async def test_the_slot_is_released_however_a_call_ends() -> None:
     """An answer, a failure, a fallback, a bug, a stop: nothing is held afterwards."""
     limits = admission(calls=2)
     for script in (
@@ -307,7 +307,7 @@ async def test_the_backoff_doubles_and_is_jittered() -> None:
 
 
 async def test_a_wait_beyond_the_budget_fails_at_once() -> None:
-    """A provider that wants a minute, where there are two seconds, is told on at once."""
+    """A provider asks for a minute when there are two seconds left: the failure comes at once."""
     model = Scripted([UpstreamUnavailable("later", retry_after=60.0)])
     began = time.monotonic()
     events = await produce(model)
@@ -380,13 +380,13 @@ PASSED_ON = [
     UpstreamUnavailable("later", retry_after=1.5),
     UpstreamLimited("limited"),
     ModelGone("?"),
-    AccessRefused("who?"),
+    AccessRefused("no access"),
     Pause(),
 ]
 
 
 @pytest.mark.parametrize("trouble", PASSED_ON, ids=repr)
-async def test_what_another_model_may_mend_is_passed_on_at_once(trouble: Any) -> None:
+async def test_an_error_that_another_model_may_mend_is_passed_on_at_once(trouble: Any) -> None:
     """One request, no wait, however the first model fails; a model that hangs has its attempt."""
     retry_policy = msgspec.structs.replace(QUICK, attempt=0.05)
     first, second = Scripted([trouble], name="first"), Scripted([*say("a"), END], name="second")
@@ -427,15 +427,15 @@ async def test_a_busy_model_passes_on(queue: int) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-async def test_a_chain_fails_for_what_may_pass(order: int) -> None:
+async def test_a_chain_fails_with_a_retryable_error(order: int) -> None:
     """When one model refuses us and another is away, asking again later may help: it is said."""
-    models = [Scripted([AWAY], name="a"), Scripted([AccessRefused("who?")], name="b")][::order]
+    models = [Scripted([AWAY], name="a"), Scripted([AccessRefused("no access")], name="b")][::order]
     assert await (await ScriptedProducer(*models).begin()).code() == "upstream_unavailable"
 
 
 async def test_a_chain_that_is_refused_is_rejected() -> None:
-    """Our misconfiguration is not the caller's, who sees no more than a refusal."""
-    models = [Scripted([AccessRefused("who?")], name=name) for name in "ab"]
+    """A wrong key of the server is no error of the caller, who sees a refusal only."""
+    models = [Scripted([AccessRefused("no access")], name=name) for name in "ab"]
     produced = await ScriptedProducer(*models).begin()
     assert await produced.code() == "upstream_rejected"
     assert [model.requests for model in models] == [1, 1]
@@ -445,7 +445,7 @@ async def test_a_chain_that_is_refused_is_rejected() -> None:
 
 
 async def test_a_model_that_fails_is_left_out() -> None:
-    """After five failures in a row the next model is asked first; nobody is told of a fallback."""
+    """After five failures in a row the next model is asked first; there is no `wait` event."""
     circuits = Circuits()
     first, second = Scripted([AWAY], name="first"), Scripted([*say("a"), END], name="second")
     for _ in range(20):
@@ -477,7 +477,7 @@ OUTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("out", OUTS)
-async def test_the_place_of_the_probe_is_freed(out: str) -> None:
+async def test_the_slot_of_the_probe_is_freed(out: str) -> None:
     """However the request ends that probes a model, the next one may probe it."""
     circuits = Circuits(CircuitBounds(in_a_row=1, cool_down=1e-9, longest=1e-9))
     await produce(Scripted([AWAY], name="first"), circuits=circuits)
@@ -500,7 +500,7 @@ async def test_the_place_of_the_probe_is_freed(out: str) -> None:
 
 
 async def test_fifty_at_once_send_one_probe() -> None:
-    """Behind the cool-down one request asks the model; the others ask the one behind it."""
+    """After the cool-down one request asks the model; the others ask the next one."""
     circuits = Circuits(CircuitBounds(in_a_row=1, cool_down=1e-9, longest=1e-9))
     second = Scripted([*say("a"), END], name="second")
     await produce(Scripted([AWAY], name="first"), second, circuits=circuits)
@@ -525,20 +525,20 @@ LINES = [
 
 @pytest.mark.parametrize(("trouble", "line"), LINES, ids=lambda it: str(it)[:20])
 @pytest.mark.parametrize("after", [False, True], ids=["before content", "after content"])
-async def test_a_failure_leaves_one_line(
+async def test_a_failed_attempt_logs_one_line(
     trouble: Any, line: str, after: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The model, the attempt, the code and the cause; and no word of the answer."""
     retry_policy = msgspec.structs.replace(QUICK, attempts=1, attempt=0.02, idle=0.02)
     with caplog.at_level("INFO", "streamapi.generation"):
         await produce(Scripted([*say("secret")] * after + [trouble]), retry_policy=retry_policy)
-    [told] = [r.getMessage() for r in caplog.records if "attempt" in r.getMessage()]
-    assert told.startswith("scripted, attempt 1: ")
-    assert after or line in told
-    assert "secret" not in told
+    [logged] = [r.getMessage() for r in caplog.records if "attempt" in r.getMessage()]
+    assert logged.startswith("scripted, attempt 1: ")
+    assert after or line in logged
+    assert "secret" not in logged
 
 
-async def test_the_cause_below_an_error_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_cause_of_an_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The network's error has the reason why; its message may have what was sent, its kind not."""
     error = UpstreamUnavailable("The connection broke.")
     error.__cause__ = ConnectionRefusedError(111, "Connection refused", "secret")
@@ -604,8 +604,8 @@ async def test_a_code_answer_that_begins_with_prose(language: str | None) -> Non
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-async def test_a_model_that_wrote_and_fell_silent_is_asked_again(sign: str) -> None:
-    """Alive is who writes: after `idle` seconds of silence the attempt has failed."""
+async def test_a_model_that_falls_silent_before_content_is_asked_again(sign: str) -> None:
+    """A model that writes is alive: after `idle` seconds of silence the attempt has failed."""
     retry_policy = msgspec.structs.replace(QUICK, attempt=0.02, idle=0.05)
     model = Scripted([SIGNS[sign], Pause()], [*say("a"), END])
     events = await produce(model, retry_policy=retry_policy, parser=Silent)
@@ -614,7 +614,7 @@ async def test_a_model_that_wrote_and_fell_silent_is_asked_again(sign: str) -> N
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-async def test_behind_the_budget_no_other_model_is_asked(sign: str) -> None:
+async def test_after_the_budget_no_other_model_is_asked(sign: str) -> None:
     """A model that wrote may outlive the budget of the first content. The next one would have no
     time, and its circuit would take it for a failure."""
     retry_policy = msgspec.structs.replace(QUICK, attempt=0.02, first_content=0.05, idle=0.1)
@@ -630,7 +630,7 @@ async def test_behind_the_budget_no_other_model_is_asked(sign: str) -> None:
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-async def test_a_model_that_never_comes_to_anything_ends_at_the_total(sign: str) -> None:
+async def test_a_model_without_content_ends_at_the_total(sign: str) -> None:
     """A model that thinks for ever is stopped where every answer is."""
     retry_policy = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, total=0.3)
     model = Scripted([step for _ in range(100) for step in (SIGNS[sign], Pause(0.02))])
@@ -642,7 +642,7 @@ async def test_a_model_that_never_comes_to_anything_ends_at_the_total(sign: str)
     await eventually_closed(model)
 
 
-async def test_an_error_before_anything_is_shown_is_tried_again() -> None:
+async def test_an_error_before_content_is_retried() -> None:
     """The gate is the first content event, not the first word of the model."""
     model = Scripted([*say("hm"), AWAY], [*say("a"), END])
     events = await produce(model, parser=Silent)
@@ -675,7 +675,7 @@ async def test_a_wait_that_does_not_fit_goes_to_the_next_model() -> None:
 
 
 async def test_each_model_has_its_name_in_the_answer() -> None:
-    """A model that does not say who it is is named as the catalogue names it."""
+    """A model that does not name itself is named as the catalogue names it."""
     second = Scripted([*say("a"), Chunk(finish="stop")], name="second")
     events = await produce(Scripted([ModelGone("?")]), second)
     assert done(events[-1]).served.model == "second"
@@ -693,7 +693,7 @@ async def stopped(produced: ScriptedProducer, why: Any = "caller") -> Event:
 
 
 async def test_stopped_before_its_first_step() -> None:
-    """A producer that is stopped at once asks nobody, and still ends its log."""
+    """A producer that is stopped at once asks no model, and still ends its log."""
     model = Scripted([*say("a"), END])
     ending = await stopped(await ScriptedProducer(model).begin())
     assert ending == Cancelled("caller")
@@ -740,7 +740,7 @@ async def test_stopped_after_the_end() -> None:
 
 
 async def test_stopped_twice_the_first_reason_counts() -> None:
-    """Two who stop one log do not make two endings."""
+    """Two stops of one log do not make two endings."""
     model = Scripted([*say("a"), Pause()])
     produced = await ScriptedProducer(model).begin()
     await produced.come_to(is_delta)
@@ -749,7 +749,7 @@ async def test_stopped_twice_the_first_reason_counts() -> None:
     assert await produced.ending() == Cancelled("caller")
 
 
-async def test_a_shutdown_is_a_failure_that_can_be_tried_again() -> None:
+async def test_a_shutdown_is_a_retryable_failure() -> None:
     """The caller did not want it to end: it is `shutting_down`, not `cancelled`."""
     produced = await ScriptedProducer(Scripted([*say("a"), Pause()])).begin()
     await produced.come_to(is_delta)
@@ -758,8 +758,8 @@ async def test_a_shutdown_is_a_failure_that_can_be_tried_again() -> None:
     assert (ending.problem.code, ending.problem.retryable) == ("shutting_down", True)
 
 
-async def test_a_task_cancelled_by_someone_else_ends_its_log() -> None:
-    """Even a bare cancellation of the task, which nobody should do, leaves an ending."""
+async def test_a_task_that_is_cancelled_from_outside_ends_its_log() -> None:
+    """Even a bare cancellation of the task, which nothing in the program does, leaves an ending."""
     produced = await ScriptedProducer(Scripted([*say("a"), Pause()])).begin()
     await produced.come_to(is_delta)
     produced.task.cancel()
@@ -770,7 +770,7 @@ async def test_a_task_cancelled_by_someone_else_ends_its_log() -> None:
 
 @pytest.mark.parametrize("turns", range(30))
 async def test_stopped_at_any_moment_there_is_one_ending(turns: int) -> None:
-    """Whichever turn of the loop a stop comes in: one ending, nothing open."""
+    """In whichever pass of the loop a stop comes: one ending, nothing open."""
     script = [*say("a", "b", "c"), END]
     model = Scripted([AWAY], script)
     retry_policy = msgspec.structs.replace(QUICK, backoff=1e-9)
@@ -824,7 +824,7 @@ async def test_a_bug_in_a_parser_is_an_ending(where: str) -> None:
 
 @pytest.mark.parametrize("trouble", [AWAY, Pause(), RuntimeError("another")])
 async def test_a_parser_that_breaks_at_a_failure_does_not_swallow_it(trouble: Any) -> None:
-    """A bug in `flush`, met only while another failure is being told, still leaves an ending."""
+    """A bug in `flush`, while another failure is the ending, still leaves that ending."""
     model = Scripted([*say("a"), trouble])
     produced = ScriptedProducer(model, parser=lambda: Broken("flush", ZeroDivisionError("bug")))
     assert (await (await produced.begin()).ending()).type == "failed"
@@ -846,7 +846,7 @@ async def test_a_bug_in_a_model_is_an_ending() -> None:
     assert model.requests == 1
 
 
-async def test_invalid_output_before_content_is_tried_again() -> None:
+async def test_invalid_output_before_content_is_retried() -> None:
     """An answer in the wrong form, before any content, may come right the next time."""
     model = Scripted([*say("a"), END])
     tries = iter(["feed", "feed", "nowhere"])
@@ -857,7 +857,7 @@ async def test_invalid_output_before_content_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("where", ["feed later", "result"])
-async def test_invalid_output_after_content_is_told(where: str) -> None:
+async def test_invalid_output_after_content_is_the_ending(where: str) -> None:
     """After content there is no second try."""
     model = Scripted([*say("a", "b"), END])
     produced = ScriptedProducer(model, parser=lambda: Broken(where, ModelOutputInvalid("wrong")))
@@ -882,7 +882,7 @@ async def test_a_first_chunk_can_be_too_large() -> None:
     assert model.open == 0
 
 
-class Hoarder:
+class HoldsBack:
     """A parser that gives a first word and holds all else back."""
 
     def __init__(self) -> None:
@@ -902,23 +902,23 @@ class Hoarder:
 
 
 @pytest.mark.parametrize("trouble", [AWAY, Pause(), None, ContentBlocked("unsafe"), END])
-async def test_what_was_held_back_comes_before_any_ending(trouble: Any) -> None:
-    """Whatever ends an answer, what its parser held back is told first, once."""
+async def test_held_back_text_comes_before_any_ending(trouble: Any) -> None:
+    """Whatever ends an answer, the text that its parser held back comes first, once."""
     script = [*say("first ", "held"), *([trouble] if trouble else [])]
-    assert text_of(await produce(Scripted(script), parser=Hoarder)) == "first held"
+    assert text_of(await produce(Scripted(script), parser=HoldsBack)) == "first held"
 
 
-async def test_what_was_held_back_comes_before_a_stop() -> None:
+async def test_held_back_text_comes_before_a_stop() -> None:
     """The same when the log is stopped."""
     model = Scripted([*say("first ", "held"), Pause()])
-    produced = await ScriptedProducer(model, parser=Hoarder).begin()
+    produced = await ScriptedProducer(model, parser=HoldsBack).begin()
     await produced.come_to(is_delta)
     await asyncio.sleep(0.01)  # until the model has said the rest: no event tells
     produced.producer.stop("caller")
     assert text_of(await produced.events()) == "first held"
 
 
-class LooksUp(Hoarder):
+class LooksUp(HoldsBack):
     """A parser that gives what it holds only when it has looked something up."""
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -942,7 +942,7 @@ class LooksUp(Hoarder):
 
 
 async def test_a_parser_may_look_things_up() -> None:
-    """It is asked to when it waits, and once when the model has finished; not in between."""
+    """It looks up when it waits, and once when the model has finished; not in between."""
     parser = LooksUp()
     model = Scripted([*say("a", "first ", "b", "c"), END])
     events = await produce(model, parser=lambda: parser)
@@ -951,8 +951,8 @@ async def test_a_parser_may_look_things_up() -> None:
     assert parser.finished == [False, False, False, True]
 
 
-async def test_a_stop_does_not_wait_for_what_is_looked_up() -> None:
-    """It comes at once, behind what was held back."""
+async def test_a_stop_does_not_wait_for_a_look_up() -> None:
+    """It comes at once, after the text that was held back."""
     model = Scripted([*say("first ", "held"), Pause()])
     parser = LooksUp(60)
     produced = await ScriptedProducer(model, parser=lambda: parser).begin()
@@ -963,8 +963,8 @@ async def test_a_stop_does_not_wait_for_what_is_looked_up() -> None:
     await eventually_closed(model)
 
 
-async def test_someone_elses_ending_stops_the_writer() -> None:
-    """A writer whose log was ended by another gives up, and closes its connection."""
+async def test_the_ending_of_another_process_stops_the_writer() -> None:
+    """A writer whose log was ended by another process gives up, and closes its connection."""
     model = Scripted([*say("a"), Pause(0.02), *say("b"), Pause()])
     produced = await ScriptedProducer(model).begin()
     await produced.come_to(is_delta)

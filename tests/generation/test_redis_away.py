@@ -20,7 +20,14 @@ from tests.generation import scripted
 from tests.generation.defaults import log_bounds
 from tests.generation.scripted import END, PROMPT, Pause, Scripted, say
 from tests.generation.test_log_contract import DONE, hold_on, text
-from tests.generation.test_redis_races import eventually, following, held, lost, process, told
+from tests.generation.test_redis_races import (
+    eventually,
+    following,
+    held,
+    lost,
+    process,
+    read_to_end,
+)
 
 WAIT = 0.3 + 0.15  # what a request may lose, and what a busy machine may add
 HEALED = 5.0
@@ -75,7 +82,7 @@ async def in_time(asking: Awaitable[Any]) -> Any:
     return answer
 
 
-async def test_local_streams_go_on_and_it_heals(
+async def test_local_streams_go_on_without_redis(
     server: RedisServer, harm: tuple[Harm, Harm]
 ) -> None:
     """Without Redis: what is written here is read here, in time, to its end; what needs others
@@ -91,14 +98,14 @@ async def test_local_streams_go_on_and_it_heals(
         await refused(here.claim("name", during.id, 60))
         await refused(here.find("gen_of-another"))
         await refused(here.tail(elsewhere.log))
-        await refused(told(here, elsewhere))
+        await refused(read_to_end(here, elsewhere))
         await refused(here.hold(hold_on(elsewhere.log, "-x")))
         await refused(here.release(elsewhere, "caller"))
         await refused(here.stop(elsewhere.log, "caller"))
         assert not here.available
         assert here.failures
         assert await in_time(here.find(during.id)) == during
-        reading = asyncio.create_task(told(here, before))
+        reading = asyncio.create_task(read_to_end(here, before))
         await in_time(here.append(before.log, 4, [text(4), DONE]))
         written = await in_time(reading)
         assert [entry.n for entry in written] == [1, 2, 3, 4, 5]
@@ -109,7 +116,7 @@ async def test_local_streams_go_on_and_it_heals(
         await eventually(lambda: _has(there, before, 5), "the ending is mirrored", HEALED)
         await eventually(lambda: _has(there, during, 2), "what runs is mirrored", HEALED)
         assert time.monotonic() - began < HEALED
-        assert await told(there, before) == written == await follower
+        assert await read_to_end(there, before) == written == await follower
         assert await there.find(during.id) == during
         assert await here.claim("name", during.id, 60) == during.id
         await here.append(during.log, 3, [DONE])
@@ -123,8 +130,8 @@ async def _has(logs: RedisLogs, generation: Generation, n: int) -> bool:
         return False
 
 
-async def test_only_the_first_waits(server: RedisServer) -> None:
-    """The circuit is open after one failure: nobody else waits for a Redis that hangs."""
+async def test_only_the_first_request_waits(server: RedisServer) -> None:
+    """The circuit is open after one failure: no other request waits for a Redis that hangs."""
     async with process(server) as here:
         server.freeze()
         await refused(here.find("gen_first"))
@@ -136,13 +143,13 @@ async def test_only_the_first_waits(server: RedisServer) -> None:
         await until(lambda: here.available, "it is back", HEALED)
 
 
-async def test_an_ending_waits_for_redis_but_not_for_ever(server: RedisServer) -> None:
+async def test_an_ending_waits_for_redis_for_a_bounded_time(server: RedisServer) -> None:
     """An ending that was begun when Redis hung is shown after the patience, and is in Redis
     when that is back."""
     async with process(server) as here, process(server) as there:
         mine = await held(here, text(2))
         server.freeze()
-        reading = asyncio.create_task(told(here, mine))
+        reading = asyncio.create_task(read_to_end(here, mine))
         began = time.monotonic()
         ending = asyncio.create_task(here.append(mine.log, 3, [DONE]))
         await asyncio.sleep(0.1)
@@ -152,11 +159,11 @@ async def test_an_ending_waits_for_redis_but_not_for_ever(server: RedisServer) -
         assert (await in_time(reading))[-1].event == DONE
         server.thaw()
         await eventually(lambda: _has(there, mine, 3), "the ending is mirrored", HEALED)
-        assert await told(there, mine) == await told(here, mine)
+        assert await read_to_end(there, mine) == await read_to_end(here, mine)
 
 
 async def test_an_outage_longer_than_the_lease_kills_nothing(server: RedisServer) -> None:
-    """When Redis was away nobody could renew a lease: no log is taken for an orphan's."""
+    """No process could renew its lease while Redis was away, so no log counts as an orphan."""
     async with process(server) as here, process(server) as there:
         mine = await held(here, text(2))
         stopped: list[Stopped] = []
@@ -173,7 +180,7 @@ async def test_an_outage_longer_than_the_lease_kills_nothing(server: RedisServer
 
 
 async def test_cancelling_works_without_redis(server: RedisServer) -> None:
-    """Who lets go of a log that is written here stops it, by what is known here; another's
+    """A release stops a log that is written here, by what is known here; another process's
     hold, which is known here, keeps it."""
     async with process(server) as here, process(server) as there:
         alone, shared = await held(here), await held(here)
@@ -187,7 +194,7 @@ async def test_cancelling_works_without_redis(server: RedisServer) -> None:
         await in_time(here.release(alone, "caller"))
         await in_time(here.release(shared, "caller"))
         assert stopped == ["alone caller"]
-        assert (await told(here, shared))[-1].event == Cancelled("caller")
+        assert (await read_to_end(here, shared))[-1].event == Cancelled("caller")
         server.start()
         await eventually(lambda: _has(there, shared, 1), "it is mirrored again", HEALED)
         await there.release(other, "disconnect")
@@ -195,8 +202,10 @@ async def test_cancelling_works_without_redis(server: RedisServer) -> None:
         assert stopped[1] == "shared disconnect"
 
 
-async def test_what_was_forgotten_without_redis_is_forgotten_with_it(server: RedisServer) -> None:
-    """The promise cannot be kept at once, so it is not made; it is kept all the same."""
+async def test_a_forget_without_redis_is_done_when_redis_is_back(
+    server: RedisServer,
+) -> None:
+    """The call raises, because Redis still has the generation; Redis forgets it later."""
     async with process(server) as here, process(server) as there:
         mine = await held(here, text(2), DONE)
         server.freeze()
@@ -211,7 +220,7 @@ async def _unknown(logs: RedisLogs, generation: Generation) -> bool:
     return await logs.find(generation.id) is None
 
 
-async def test_a_start_without_redis_is_a_start(server: RedisServer) -> None:
+async def test_a_process_starts_without_redis(server: RedisServer) -> None:
     """A process whose Redis is not there yet serves what it can, and the rest when it comes."""
     server.stop()
     async with process(server) as here:
@@ -221,7 +230,7 @@ async def test_a_start_without_redis_is_a_start(server: RedisServer) -> None:
         async with process(server) as there:
             await eventually(lambda: _has(there, mine, 2), "it is mirrored", HEALED)
             await here.append(mine.log, 3, [DONE])
-            assert (await told(there, mine))[-1].event == DONE
+            assert (await read_to_end(there, mine))[-1].event == DONE
 
 
 async def test_followers_outlive_a_restart(server: RedisServer) -> None:
@@ -239,7 +248,7 @@ async def test_followers_outlive_a_restart(server: RedisServer) -> None:
 
 
 async def test_a_writer_that_dies_with_redis_is_noticed(server: RedisServer) -> None:
-    """Followers of a log that went with both are told, though later."""
+    """Followers of a log that went with both get the ending, though later."""
     async with process(server) as there:
         async with process(server) as here:
             mine = await held(here, text(2))
@@ -249,7 +258,7 @@ async def test_a_writer_that_dies_with_redis_is_noticed(server: RedisServer) -> 
         assert lost((await reading)[-1])
 
 
-async def test_loading_is_away(server: RedisServer) -> None:
+async def test_a_loading_redis_counts_as_away(server: RedisServer) -> None:
     """A Redis that reads its data from disk refuses everything meanwhile; then it is there."""
     async with process(server) as here:
         mine = await held(here, text(2))
@@ -278,8 +287,8 @@ def _loading(server: RedisServer) -> bool:
     return False
 
 
-async def test_a_server_that_forgot_its_scripts_is_told_again(server: RedisServer) -> None:
-    """Nobody notices."""
+async def test_scripts_that_redis_forgot_are_loaded_again(server: RedisServer) -> None:
+    """No request fails."""
     async with process(server) as here, process(server) as there:
         mine = await held(here, text(2))
         server.ask("SCRIPT", "FLUSH")
@@ -290,7 +299,7 @@ async def test_a_server_that_forgot_its_scripts_is_told_again(server: RedisServe
 
 
 async def test_a_log_without_room_breaks_off_for_its_readers(server: RedisServer) -> None:
-    """A process that has no room for a copy says so to who reads it; the log goes on."""
+    """A process without room for a followed log raises for its readers; the log goes on."""
     small = log_bounds(max_total_bytes=3000)
     async with process(server) as here, process(server, small) as there:
         mine = await held(here, text(2))
@@ -302,9 +311,9 @@ async def test_a_log_without_room_breaks_off_for_its_readers(server: RedisServer
         assert (await here.tail(mine.log)).ended
 
 
-async def test_the_model_is_asked_while_others_are_told(server: RedisServer) -> None:
-    """A new generation is known everywhere before its caller hears of it; its model is asked
-    meanwhile. A caller who leaves just then leaves nothing running."""
+async def test_the_model_is_asked_while_redis_takes_the_hold(server: RedisServer) -> None:
+    """A new generation is known everywhere before `start` returns it; its model is asked
+    meanwhile. A caller that leaves then leaves nothing running."""
     async with process(server) as logs:
         generations = scripted.generations(logs, grace=0.0)
         model = Scripted([*say("a"), Pause(), END])

@@ -63,7 +63,7 @@ async def held(logs: RedisLogs, *more: Event) -> Generation:
     return generation
 
 
-async def told(logs: RedisLogs, generation: Generation, after: int = 0) -> list[Entry]:
+async def read_to_end(logs: RedisLogs, generation: Generation, after: int = 0) -> list[Entry]:
     """What a reader of a generation sees behind a cursor, to its end."""
     async with asyncio.timeout(10):
         batches = logs.read(generation.log, after, hold=generation.id)
@@ -85,7 +85,7 @@ async def following(logs: RedisLogs, generation: Generation, n: int) -> asyncio.
 
 
 async def eventually(true: Callable[[], Awaitable[Any]], what: str, seconds: float = 5.0) -> None:
-    """Wait until something that must be asked for is so."""
+    """Wait until an awaited condition is true."""
     end = asyncio.get_running_loop().time() + seconds
     while not await true():
         assert asyncio.get_running_loop().time() < end, f"waited in vain until {what}"
@@ -143,13 +143,13 @@ async def test_a_log_is_followed_from_any_position(pair: Pair, seed: int) -> Non
     async with asyncio.timeout(10):
         followers = [asyncio.create_task(follow(chance.randint(0, last - 1))) for _ in range(12)]
         await write()
-        written = await told(here, mine)
+        written = await read_to_end(here, mine)
         for start, seen in await asyncio.gather(*followers):
             assert seen == written[start:]
 
 
 async def test_a_tick_is_one_entry(pair: Pair, redis_server: RedisServer) -> None:
-    """However many events come in a tick, Redis is told once."""
+    """However many events come in a tick, Redis gets one entry."""
     here, _ = pair
     mine = await held(here)
     for n in range(2, 102):
@@ -159,18 +159,18 @@ async def test_a_tick_is_one_entry(pair: Pair, redis_server: RedisServer) -> Non
 
 
 async def test_an_ending_is_in_redis_before_anybody_sees_it(pair: Pair) -> None:
-    """Whoever has seen the ending finds it on every process."""
+    """A reader that has seen the ending finds it on every process."""
     here, there = pair
     for _ in range(20):
         mine = await held(here, text(2))
-        reading = asyncio.create_task(told(here, mine))
+        reading = asyncio.create_task(read_to_end(here, mine))
         await asyncio.sleep(0)
         await here.append(mine.log, 3, [DONE])
         await reading
         assert await there.tail(mine.log) == Tail(3, True)
 
 
-async def test_what_was_held_is_found_elsewhere_at_once(pair: Pair) -> None:
+async def test_a_held_generation_is_found_in_another_process_at_once(pair: Pair) -> None:
     """An id that a client has been given works on every process, from then on."""
     here, there = pair
     for _ in range(20):
@@ -184,17 +184,17 @@ async def test_a_finished_log_outlives_its_process(redis_server: RedisServer) ->
     async with process(redis_server) as there:
         async with process(redis_server) as here:
             mine = await held(here, text(2), DONE)
-            written = await told(here, mine)
-        assert await told(there, mine) == written
-        assert await told(there, mine, after=2) == written[2:]
+            written = await read_to_end(here, mine)
+        assert await read_to_end(there, mine) == written
+        assert await read_to_end(there, mine, after=2) == written[2:]
 
 
 # A writer that dies, stalls, or only seems to.
 
 
 async def test_a_killed_writer_is_noticed(redis_server: RedisServer) -> None:
-    """Within the lease and a second, followers of a dead writer's log are told; and who comes
-    later, with any cursor."""
+    """Within the lease and a second, followers of a dead writer's log get the ending; and so does
+    a reader that comes later, with any cursor."""
     async with process(redis_server) as here, process(redis_server) as there:
         mine = await held(here, text(2))
         reading = await following(there, mine, 2)
@@ -204,18 +204,18 @@ async def test_a_killed_writer_is_noticed(redis_server: RedisServer) -> None:
         assert asyncio.get_running_loop().time() - began < LEASE + 1
         assert [entry.n for entry in seen] == [1, 2, LOST_AT]
         assert lost(seen[-1])
-        assert await told(there, mine) == seen
+        assert await read_to_end(there, mine) == seen
         assert await there.tail(mine.log) == Tail(LOST_AT, True)
 
 
 async def test_a_cursor_beyond_the_mirror_of_a_dead_writer(redis_server: RedisServer) -> None:
-    """What a dead writer showed, but did not mirror, is lost: its reader is told so."""
+    """What a dead writer showed, but did not mirror, is lost: its reader gets the ending."""
     async with process(redis_server) as here, process(redis_server) as there:
         mine = await held(here)
         await kill(here)
         await here.append(mine.log, 2, [text(2), text(3), text(4)])
         assert len(await _now(here, mine)) == 4
-        [entry] = await told(there, mine, after=4)
+        [entry] = await read_to_end(there, mine, after=4)
         assert lost(entry)
         assert entry.n == LOST_AT
 
@@ -238,7 +238,7 @@ async def test_no_reader_has_seen_the_position_of_a_loss(
         if ahead:
             await here.append(mine.log, 3, [text(n) for n in range(3, 3 + ahead)])
         shown = await _now(here, mine)
-        readers = [told(logs, mine, shown[-1].n) for logs in (one, other, one, other)]
+        readers = [read_to_end(logs, mine, shown[-1].n) for logs in (one, other, one, other)]
         [[ending], *others] = await asyncio.gather(*readers)
         assert lost(ending)
         assert ending.n not in {entry.n for entry in shown}
@@ -246,12 +246,12 @@ async def test_no_reader_has_seen_the_position_of_a_loss(
         assert (await following_on)[-1] == ending
         for logs in (one, other, third):
             assert await logs.tail(mine.log) == Tail(ending.n, True)
-            assert [entry.n for entry in await told(logs, mine)] == [1, 2, ending.n]
-            assert await told(logs, mine, ending.n) == []
+            assert [entry.n for entry in await read_to_end(logs, mine)] == [1, 2, ending.n]
+            assert await read_to_end(logs, mine, ending.n) == []
         assert redis_server.ask("XLEN", f"races:log:{mine.log}") <= 3
 
 
-async def test_a_loss_that_redis_forgot_is_told_again(
+async def test_a_lost_ending_that_redis_forgot_is_given_back(
     pair: Pair, redis_server: RedisServer
 ) -> None:
     """A writer whose log another process ended knows that ending: a Redis that is set back to the
@@ -260,7 +260,7 @@ async def test_a_loss_that_redis_forgot_is_told_again(
     mine = await held(here, text(2))
     await eventually(lambda: _mirrored(there, mine, 2), "Redis has all of it")
     await stall(here)
-    ended = await told(there, mine)
+    ended = await read_to_end(there, mine)
     await resume(here)
     await here.append(mine.log, 3, [text(3)])
     await eventually(lambda: _ended(here, mine), "the writer knows", LEASE + 2)
@@ -271,7 +271,7 @@ async def test_a_loss_that_redis_forgot_is_told_again(
     await stall(here)
     await resume(here)
     await eventually(lambda: _ended(there, mine), "Redis has the ending again", LEASE + 2)
-    assert await told(there, mine) == ended
+    assert await read_to_end(there, mine) == ended
 
 
 async def _mirrored(logs: RedisLogs, generation: Generation, n: int) -> bool:
@@ -287,8 +287,8 @@ async def _now(logs: RedisLogs, generation: Generation) -> list[Entry]:
         return list(await anext(batches))
 
 
-async def test_a_writer_that_wakes_behind_anothers_ending_is_stopped(pair: Pair) -> None:
-    """Taken for dead, a stalled writer writes nothing behind the ending, and is stopped; its own
+async def test_a_writer_that_wakes_after_its_log_was_ended_is_stopped(pair: Pair) -> None:
+    """Taken for dead, a stalled writer writes nothing after the ending, and is stopped; its own
     readers get no clean end either."""
     here, there = pair
     mine = await held(here, text(2))
@@ -296,9 +296,9 @@ async def test_a_writer_that_wakes_behind_anothers_ending_is_stopped(pair: Pair)
     here.watch(mine.log, stopped.append)
     await stall(here)
     await here.append(mine.log, 3, [text(3), text(4)])
-    ended = await told(there, mine)
+    ended = await read_to_end(there, mine)
     assert lost(ended[-1])
-    reading = asyncio.create_task(told(here, mine))
+    reading = asyncio.create_task(read_to_end(here, mine))
     await resume(here)
     await until(lambda: stopped, "the writer is stopped")
     assert stopped == ["shutdown"]
@@ -306,15 +306,15 @@ async def test_a_writer_that_wakes_behind_anothers_ending_is_stopped(pair: Pair)
         with pytest.raises(Conflict):
             await here.append(mine.log, 5, [event])
     assert lost((await reading)[-1])
-    assert await told(there, mine) == ended
+    assert await read_to_end(there, mine) == ended
 
 
-async def test_an_ending_behind_anothers_ending_is_a_conflict(pair: Pair) -> None:
+async def test_a_second_ending_is_a_conflict(pair: Pair) -> None:
     """A stalled writer that wakes with its `done` in hand does not show it to anyone."""
     here, there = pair
     mine = await held(here, text(2))
     await stall(here)
-    ended = await told(there, mine)
+    ended = await read_to_end(there, mine)
     here._connection.available = True  # it does not know yet that it was away
     ending = asyncio.create_task(here.append(mine.log, 3, [DONE]))
     await asyncio.sleep(0)
@@ -322,18 +322,18 @@ async def test_an_ending_behind_anothers_ending_is_a_conflict(pair: Pair) -> Non
     await resume(here)
     with pytest.raises(Conflict):
         await ending
-    assert lost((await told(here, mine))[-1])
-    assert await told(there, mine) == ended
+    assert lost((await read_to_end(here, mine))[-1])
+    assert await read_to_end(there, mine) == ended
 
 
 async def test_a_lease_that_expires_unnoticed_changes_nothing(pair: Pair) -> None:
-    """A writer that was only slow, and that nobody asked about meanwhile, goes on."""
+    """A writer that was only slow, and whose log no process read meanwhile, goes on."""
     here, there = pair
     mine = await held(here, text(2))
     await stall(here)
     await asyncio.sleep(LEASE + 0.1)
     await resume(here)
-    reading = asyncio.create_task(told(there, mine))
+    reading = asyncio.create_task(read_to_end(there, mine))
     await here.append(mine.log, 3, [text(3)])
     await here.append(mine.log, 4, [DONE])
     assert [entry.event for entry in await reading] == [START, text(2), text(3), DONE]
@@ -343,7 +343,7 @@ async def test_a_silent_writer_is_not_taken_for_dead(pair: Pair) -> None:
     """A model may think for longer than a lease."""
     here, there = pair
     mine = await held(here, text(2))
-    reading = asyncio.create_task(told(there, mine))
+    reading = asyncio.create_task(read_to_end(there, mine))
     await asyncio.sleep(LEASE * 2)
     await here.append(mine.log, 3, [DONE])
     assert [entry.event for entry in await reading] == [START, text(2), DONE]
@@ -366,11 +366,11 @@ async def test_a_running_log_survives_an_emptied_redis(
     await here.append(mine.log, 3, [text(3)])
     await eventually(lambda: _found(there, other), "its holds are known again")
     await there.release(other, "caller")
-    assert [entry.event.type for entry in await told(there, other)][-1] == "cancelled"
+    assert [entry.event.type for entry in await read_to_end(there, other)][-1] == "cancelled"
     await here.append(mine.log, 4, [text(4), DONE])
     events = [START, text(2), text(3), text(4), DONE]
     assert [entry.event for entry in await reading] == events
-    assert [entry.event for entry in await told(there, mine)] == events
+    assert [entry.event for entry in await read_to_end(there, mine)] == events
 
 
 async def test_a_silent_log_survives_an_emptied_redis(
@@ -384,8 +384,10 @@ async def test_a_silent_log_survives_an_emptied_redis(
     assert len(await _now(there, mine)) == 2
 
 
-async def test_a_lost_log_of_a_dead_writer_is_no_silence(redis_server: RedisServer) -> None:
-    """Redis emptied and the writer dead: followers are told, who comes later finds nothing."""
+async def test_a_log_lost_with_its_writer_gets_an_ending(
+    redis_server: RedisServer,
+) -> None:
+    """Redis is empty and the writer dead: followers get an ending, later readers `LogGone`."""
     async with process(redis_server) as here, process(redis_server) as there:
         mine = await held(here, text(2))
         reading = await following(there, mine, 2)
@@ -394,7 +396,7 @@ async def test_a_lost_log_of_a_dead_writer_is_no_silence(redis_server: RedisServ
         assert lost((await reading)[-1])
         assert (await reading)[-1].n == LOST_AT
         with pytest.raises(LogGone):
-            await told(there, mine)
+            await read_to_end(there, mine)
 
 
 async def _found(logs: RedisLogs, generation: Generation) -> bool:
@@ -443,7 +445,7 @@ async def test_a_follower_joins_the_log_of_another_process(pair: Pair) -> None:
         await here.tail(mine.log)
     with pytest.raises(LogGone):
         await there.tail(mine.log)
-    reading = asyncio.create_task(told(there, moved))
+    reading = asyncio.create_task(read_to_end(there, moved))
     await here.append(leader.log, 3, [DONE])
     assert [entry.event for entry in await reading] == [START, text(2), DONE]
 
@@ -452,7 +454,7 @@ async def test_a_follower_joins_the_log_of_another_process(pair: Pair) -> None:
 
 
 async def test_stop_and_the_last_release_travel(pair: Pair) -> None:
-    """The writer is told by another process; whoever would join then is refused."""
+    """Another process stops the writer; a generation that would join then is refused."""
     here, there = pair
     for by_release in (True, False):
         mine = await held(here, text(2))
@@ -467,12 +469,12 @@ async def test_stop_and_the_last_release_travel(pair: Pair) -> None:
         await until(lambda stopped=stopped: stopped, "the writer is told")  # type: ignore[misc]
         assert stopped == ["disconnect"]
         await here.append(mine.log, 3, [Cancelled("disconnect")])
-        assert (await told(there, mine))[-1].event == Cancelled("disconnect")
+        assert (await read_to_end(there, mine))[-1].event == Cancelled("disconnect")
 
 
 @pytest.mark.parametrize("why", ["caller", "revoked"])
 @pytest.mark.parametrize("by", ["here", "there"])
-async def test_who_lets_go_of_a_shared_log_is_told_everywhere(
+async def test_a_released_generation_ends_in_every_process(
     pair: Pair, by: str, why: Literal["caller", "revoked"]
 ) -> None:
     """A release on any process ends that generation for its readers on all of them, at the same
@@ -483,8 +485,8 @@ async def test_who_lets_go_of_a_shared_log_is_told_everywhere(
     await there.hold(other)
     stopped: list[Stopped] = []
     here.watch(mine.log, stopped.append)
-    readers = [asyncio.create_task(told(logs, other)) for logs in pair]
-    staying = [asyncio.create_task(told(logs, mine)) for logs in pair]
+    readers = [asyncio.create_task(read_to_end(logs, other)) for logs in pair]
+    staying = [asyncio.create_task(read_to_end(logs, mine)) for logs in pair]
     await asyncio.sleep(0.05)
     await (here if by == "here" else there).release(other, why)
     endings = await asyncio.gather(*readers)
@@ -495,12 +497,12 @@ async def test_who_lets_go_of_a_shared_log_is_told_everywhere(
         assert seen[-1].event == DONE
     assert stopped == []
     for logs in pair:
-        assert await told(logs, other) == endings[0]
+        assert await read_to_end(logs, other) == endings[0]
         assert await logs.tail(mine.log, other.id) == Tail(3, True)
 
 
-async def test_who_let_go_sees_nothing_of_what_came_behind_it(pair: Pair) -> None:
-    """Though it reads in another process, and the writer had gone on before Redis was told: the
+async def test_a_released_generation_gets_no_later_events(pair: Pair) -> None:
+    """Though it reads in another process, and the writer had gone on before Redis knew: the
     position of its ending is one that it has not seen as an event."""
     here, there = pair
     for _ in range(10):
@@ -522,7 +524,7 @@ async def test_who_let_go_sees_nothing_of_what_came_behind_it(pair: Pair) -> Non
         assert seen[-1].event == let_go("caller")
 
 
-async def test_the_last_of_two_processes_to_let_go_stops(pair: Pair) -> None:
+async def test_the_last_release_of_two_processes_stops_the_log(pair: Pair) -> None:
     """The writer's own hold may be the first to go."""
     here, there = pair
     mine = await held(here)
@@ -538,18 +540,18 @@ async def test_the_last_of_two_processes_to_let_go_stops(pair: Pair) -> None:
     assert stopped == ["disconnect"]
 
 
-async def test_forgotten_elsewhere_is_forgotten_here(pair: Pair) -> None:
+async def test_a_generation_forgotten_in_another_process_is_forgotten_here(pair: Pair) -> None:
     """A generation that another process forgets is gone from the process that wrote it, and
     from one that had read it."""
     here, there = pair
     for forgetting, other in (pair, (there, here)):
         mine = await held(here, text(2), DONE)
-        assert await told(there, mine) == await told(here, mine)
+        assert await read_to_end(there, mine) == await read_to_end(here, mine)
         await forgetting.forget(mine)
         assert not await _found(forgetting, mine)
         await eventually(lambda mine=mine, other=other: _gone(other, mine), "it is gone")  # type: ignore[misc]
         with pytest.raises(LogGone):
-            await told(there, mine)
+            await read_to_end(there, mine)
 
 
 async def _gone(logs: RedisLogs, generation: Generation) -> bool:
@@ -559,7 +561,7 @@ async def _gone(logs: RedisLogs, generation: Generation) -> bool:
 # Bounds.
 
 
-async def test_no_key_lives_for_ever(redis_server: RedisServer) -> None:
+async def test_every_key_has_a_time_to_live(redis_server: RedisServer) -> None:
     """Whatever was done, every key has a time to live; of what was forgotten none is left."""
     redis_server.ask("FLUSHALL")
     async with process(redis_server) as here, process(redis_server) as there:
@@ -568,7 +570,7 @@ async def test_no_key_lives_for_ever(redis_server: RedisServer) -> None:
             other = hold_on(mine.log, "-b")
             await there.hold(other)
             await there.claim(mine.log, mine.id, 60)
-            await told(there, mine) if DONE in more else None
+            await read_to_end(there, mine) if DONE in more else None
             await there.release(other, "caller")
             await there.stop(mine.log, "caller")
         await there.forget(await held(here, Delta("secret", "text"), DONE))
@@ -581,4 +583,4 @@ async def test_no_key_lives_for_ever(redis_server: RedisServer) -> None:
 def _immortal(server: RedisServer) -> list[bytes]:
     keys = server.ask("KEYS", "*")
     assert len(keys) > 10
-    return [key for key in keys if server.ask("PTTL", key) < 0]
+    return [key for key in keys if server.ask("PTTL", key) == -1]  # -2: it has just expired

@@ -1,4 +1,4 @@
-"""The bound of generations that memory remembers: who gives way, and who is refused."""
+"""The bound of generations that memory remembers: which gives way, and which is refused."""
 
 import pytest
 
@@ -34,8 +34,8 @@ class Memory:
         self.it.add(generation, ended)
 
 
-def test_the_oldest_gives_way_and_first_the_one_without_a_log() -> None:
-    """A generation whose log is gone can only be told so; the others can still be read."""
+def test_generations_without_a_log_give_way_first() -> None:
+    """A generation without a log can only answer 410; the others can still be read."""
     memory = Memory(3)
     for name in "abc":
         memory.add(name)
@@ -45,7 +45,7 @@ def test_the_oldest_gives_way_and_first_the_one_without_a_log() -> None:
     assert memory.forgot == ["b", "a"]
 
 
-def test_what_runs_or_is_promised_is_never_forgotten() -> None:
+def test_running_and_promised_generations_are_never_forgotten() -> None:
     """When no other is left, a new one is refused."""
     memory = Memory(4)
     memory.add("runs", ended=False)
@@ -65,7 +65,7 @@ def test_what_runs_or_is_promised_is_never_forgotten() -> None:
 
 
 def test_a_promise_ends_and_its_generation_gives_way() -> None:
-    """Behind its time a promised generation is like any other."""
+    """After its time a promised generation is like any other."""
     memory = Memory(2)
     memory.add("promised", promise=60.0)
     memory.add("runs", ended=False)
@@ -77,7 +77,7 @@ def test_a_promise_ends_and_its_generation_gives_way() -> None:
 
 
 def test_a_name_that_is_taken_over_ends_the_promise() -> None:
-    """Behind a failure a key stands for the next generation; the first need not stay."""
+    """After a failure a key stands for the next generation; the first need not stay."""
     memory = Memory(2)
     memory.add("failed", promise=60.0)
     held = memory.it.get("failed")
@@ -104,7 +104,7 @@ def test_the_keys_of_one_owner_take_half_and_leave_room_for_others() -> None:
     memory.add("mine-5", promise=60.0)
 
 
-def test_where_others_keep_the_promise_all_that_ended_gives_way() -> None:
+def test_every_ended_generation_gives_way_when_redis_keeps_the_promises() -> None:
     """A generation that Redis remembers may be forgotten here."""
     memory = Memory(2, promises=False)
     for name in "abc":
@@ -112,7 +112,7 @@ def test_where_others_keep_the_promise_all_that_ended_gives_way() -> None:
     assert memory.forgot == ["a"]
 
 
-def test_without_a_log_it_is_remembered_for_its_time_and_without_its_metadata() -> None:
+def test_a_generation_without_a_log_stays_for_its_time_without_metadata() -> None:
     """What only a reader of the log needs goes with the log."""
     memory = Memory(10)
     memory.add("a")

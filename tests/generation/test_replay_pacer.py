@@ -1,12 +1,12 @@
-"""Replays take turns: one in a turn of the loop, in the order in which they came."""
+"""One replay goes on in each pass of the event loop, in the order in which they came."""
 
 import asyncio
 
 from streamapi.generation.replay_pacer import ReplayPacer
 
 
-async def test_one_goes_on_in_a_turn_of_the_loop() -> None:
-    """However many there are; who does not replay is not kept from anything."""
+async def test_one_replay_goes_on_in_each_pass_of_the_loop() -> None:
+    """However many there are; other readers do not wait for them."""
     pacer, turns, now = ReplayPacer(), "", 0
 
     async def replay(name: str) -> None:
@@ -25,7 +25,7 @@ async def test_one_goes_on_in_a_turn_of_the_loop() -> None:
     assert sorted(turns) == sorted("abc" * 5)
 
 
-async def test_who_leaves_holds_up_nobody() -> None:
+async def test_a_replay_that_leaves_holds_up_no_other() -> None:
     """A reader that was cancelled while it waited is passed over, and so is the last one."""
     pacer = ReplayPacer()
     waiting = [asyncio.create_task(pacer.turn()) for _ in range(4)]
