@@ -95,7 +95,7 @@ async def test_who_talks_without_listening_and_leaves_holds_nothing(emulator: Em
         await until(stuck, "the server reads no more", 20)
         transport.abort()
         await until(lambda: server.connections.open == 0, "the connection is let go")
-        await until(lambda: not server.parts.generations._readers, "nobody reads")
+        await until(lambda: not server.parts.generations._readers._readers, "nobody reads")
 
 
 async def test_a_frame_behind_a_refused_handshake_is_no_error(

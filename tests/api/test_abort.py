@@ -282,7 +282,7 @@ async def test_a_reader_that_stays_keeps_what_another_leaves(
         async with client.stream("POST", "/v1/text/stream", json=body) as stream:
             path = f"/v1/generations/{stream.headers['generation-id']}/events"
             staying = asyncio.create_task(client.get(path))
-            while patient.parts.generations._readers.get(path.split("/")[3]) != 2:
+            while patient.parts.generations._readers._readers.get(path.split("/")[3]) != 2:
                 await asyncio.sleep(0.001)
         events = parse((await staying).content)
     assert events[-1].type == "done"
@@ -292,7 +292,7 @@ async def test_a_reader_that_stays_keeps_what_another_leaves(
 async def test_a_generation_that_is_over_leaves_nothing_running(patient: Running) -> None:
     """After all this the server writes nothing any more, and nobody reads."""
     async with asyncio.timeout(5):
-        while patient.parts.generations.running or patient.parts.generations._readers:
+        while patient.parts.generations.running or patient.parts.generations._readers._readers:
             await asyncio.sleep(0.01)
     assert (await by_get(patient, unique("[[words:5]]"))).code == "done"
 
@@ -313,4 +313,4 @@ async def test_who_leaves_with_the_body_has_left(server: Running) -> None:
         await writer.drain()
         writer.close()
     await until(lambda: not server.parts.generations.running, "all are let go")
-    assert not server.parts.generations._readers
+    assert not server.parts.generations._readers._readers

@@ -240,8 +240,8 @@ async def test_an_offer_of_http2_is_passed_over(server: Running, emulator: Emula
     prompt = unique("[[fault:hang]]", "x")
     path = f"/v1/text/stream?prompt={prompt.replace(' ', '+')}&on_disconnect=cancel"
     async with raw(server, head("GET", path, *offer)) as client:
-        await until(lambda: server.parts.generations._readers, "the stream is read")
-    await until(lambda: not server.parts.generations._readers, "the reader is gone", 0.5)
+        await until(lambda: server.parts.generations._readers._readers, "the stream is read")
+    await until(lambda: not server.parts.generations._readers._readers, "the reader is gone", 0.5)
 
 
 async def test_a_transfer_coding_that_is_not_known(server: Running) -> None:

@@ -522,7 +522,7 @@ async def test_readers_in_other_processes_get_the_ending_too(
         report = emulator.history.report
         await until(lambda: report(shared["prompt"].split()[0])["calls"], "the model is asked")
         joined = asyncio.create_task(reading(client, key, **shared))
-        await until(lambda: len(one.parts.generations._readers) == 1, "it has joined")
+        await until(lambda: len(one.parts.generations._readers._readers) == 1, "it has joined")
         await client.delete(f"/v1/keys/{name}", headers=bearer(admin))
         ending = parse((await reader).content)[-1]
         assert ending.data["problem"]["code"] == "unauthenticated"

@@ -158,7 +158,7 @@ async def test_a_reader_ahead_of_a_killed_writer_has_one_ending(
     generation = await killed(writer, survivor, ahead)
     after = MIRRORED + ahead
     early = asyncio.create_task(resume(survivor, generation, after))
-    await until(lambda: survivor.parts.generations._readers, "the survivor has a reader")
+    await until(lambda: survivor.parts.generations._readers._readers, "the survivor has a reader")
     await expire(redis_server, writer)
     async with asyncio.timeout(15):
         first = await early

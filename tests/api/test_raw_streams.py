@@ -162,6 +162,8 @@ async def test_every_client_gets_what_is_its_due(roomy: Running, seed: int) -> N
         for number in range(CLIENTS // 3):
             group.create_task(one(number))
     generations = roomy.parts.generations
-    await until(lambda: not generations._readers and not generations.running, "all have left", 10)
+    await until(
+        lambda: not generations._readers._readers and not generations.running, "all have left", 10
+    )
     async with http(roomy.url) as client:
         assert (await client.get("/healthz")).is_success

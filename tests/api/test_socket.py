@@ -519,7 +519,7 @@ async def test_a_client_that_never_reads_is_dropped(strict: Running, emulator: E
         await until(lambda: strict.parts.sockets, "the conversation has begun")
         await until(lambda: not strict.parts.sockets, "the socket is dropped", 10)
         await until(lambda: not strict.parts.generations.running, "its generations are freed", 10)
-        await until(lambda: not strict.parts.generations._readers, "nobody reads any more")
+        await until(lambda: not strict.parts.generations._readers._readers, "nobody reads any more")
     finally:
         raw.close()
 
@@ -572,7 +572,7 @@ async def test_sockets_that_are_gone_leave_nothing_behind(server: Running) -> No
             await socket.close()
     await until(lambda: not server.parts.sockets, "all conversations are over")
     await until(lambda: not server.parts.generations.running, "all generations are over")
-    await until(lambda: not server.parts.generations._readers, "nobody reads any more")
+    await until(lambda: not server.parts.generations._readers._readers, "nobody reads any more")
 
 
 async def test_a_drain_says_goodbye(emulator: Emulator) -> None:
