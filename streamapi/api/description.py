@@ -9,8 +9,8 @@ A `Description` is a frozen value that the view carries; it changes nothing abou
 answered. `documents/` reads these values when a document is first asked for. The docstring of the
 view is the summary of the route, and what follows its first paragraph is the description.
 
-A new route is its file and its test: shapes, parameters and tags that only it needs stand in its
-file. What several routes share is in `shapes.py`, in `parameters.py` and here.
+A new route needs its file and its test: shapes, parameters and tags that no other route has belong
+into the file. What several routes share is in `shapes.py`, in `parameters.py` and here.
 """
 
 from collections.abc import Callable, Mapping

@@ -78,9 +78,9 @@ def _server_messages(schemas: Schemas, task: Task[Any] | None) -> dict[str, Sche
 
 
 def _start(task: Task[Any], schemas: Schemas) -> Schema:
-    asked = {"type": "object", "properties": {"request": schemas.model(task.request)}}
+    body = {"type": "object", "properties": {"request": schemas.model(task.request)}}
     return {
-        **_message("start", {"allOf": [ref(StartMessage), asked]}),
+        **_message("start", {"allOf": [ref(StartMessage), body]}),
         "examples": [{"payload": {"type": "start", "ref": 1, "request": task.example}}],
     }
 

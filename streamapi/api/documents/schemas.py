@@ -1,8 +1,8 @@
 """Shapes and the tasks' models as JSON schemas under one set of names (`components/schemas`).
 
-msgspec and pydantic each name what they describe by its class. pydantic keeps its own names
-apart; where a task's model has the name of a shape, the model's gets `Task` before it, so that a
-new task can never change what another route says.
+msgspec and pydantic name a schema by its class. pydantic keeps its own names apart. If a model of a
+task has the name of a shape, the model's name gets the prefix `Task`, so that a new task never
+changes the schemas of other routes.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -21,18 +21,18 @@ from streamapi.tasks.task import Task, TaskRequest
 Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
 ALWAYS_WHOLE = (Usage, Timings, Failed, Cancelled)
-"""Structs whose defaults are for us: on the wire every field is there."""
+"""Structs whose fields have defaults in the code, but are always present in JSON."""
 
 
 class _Plain(GenerateJsonSchema):
-    """Without titles that only repeat the names of the fields."""
+    """Schemas without titles that only repeat the names of the fields."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
 class Schemas:
-    """Every schema of the documents, and where to find those of a task."""
+    """The schemas of both documents, and references to those of a task."""
 
     def __init__(
         self,
@@ -82,14 +82,14 @@ class Schemas:
 
 
 def ref(kind: type) -> Schema:
-    """The place of a shape's schema."""
+    """A reference to the schema of a shape."""
     return {"$ref": PLACE + kind.__name__}
 
 
 def struct_components(
     kinds: Iterable[type], hook: Callable[[type], Schema] | None = None
 ) -> dict[str, Schema]:
-    """The structs, and what they are made of, by name."""
+    """The schemas of structs, and of the types of their fields, by name."""
     _, components = msgspec.json.schema_components(
         kinds, schema_hook=hook, ref_template=PLACE + "{name}"
     )
@@ -111,7 +111,7 @@ def _plain_model(model: type[BaseModel]) -> dict[str, Schema]:
 def _models(
     tasks: Collection[Task[Any]], taken: Collection[str]
 ) -> tuple[dict[tuple[type, JsonSchemaMode], str], dict[str, Schema]]:
-    """Where each of the tasks' models stands, by model and mode; and their schemas by name."""
+    """The references to the models of the tasks, by model and mode; and their schemas by name."""
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = []
     for task in tasks:
         wanted += [(task.request, "validation"), (task.result, "serialization")]
@@ -139,9 +139,9 @@ def _own_first(schema: Schema) -> None:
 
 
 def _tidy(value: Any, moved: Mapping[str, str]) -> Any:
-    """The same schema with its references moved, an enum's type named, and "or null" said as a
-    type, where readers of schemas look first. A list stays a union: Scalar shows no items of a
-    list that has two types."""
+    """The same schema with its references moved, the types of enums added, and "or null" as a type,
+    which Scalar shows better than a union. A list stays a union, because Scalar does not show the
+    items of a list with two types."""
     if isinstance(value, list):
         return [_tidy(item, moved) for item in value]
     if not isinstance(value, dict):

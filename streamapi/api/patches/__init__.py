@@ -10,7 +10,7 @@ heads.py        HTTP/1.1 only, and only heads that can be read in one way
 http1.py        how a connection reads requests and writes responses
 closing.py      how a connection ends: early answers, refused heads, timers
 websocket.py    bounds of frames and messages
-answers.py      problems that are answered before the app is asked
+answers.py      problems that are answered before the app gets the request
 """
 
 from quart import Quart

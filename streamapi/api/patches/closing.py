@@ -108,7 +108,7 @@ class ClosingConnection(H11Protocol):
         """Answer a bad head or body with a problem, if no response has begun, and close."""
         status = getattr(error, "error_status_hint", 400)
         data = self._refusal(status, getattr(error, "detail", FAULTS[status]))
-        await self._close_stream()  # a route that waits for the rest of the body is told
+        await self._close_stream()  # it wakes a route that waits for the rest of the body
         if data:
             await self.send(RawData(data=data))
             self.linger(LINGER_SECONDS)

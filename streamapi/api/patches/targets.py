@@ -1,8 +1,9 @@
 """What the patches rely on in other libraries, checked when the app is built.
 
-A release that renames a private part would otherwise go unnoticed: a method of ours that nobody
-calls any more bounds nothing. So each patch names what it overrides, what it reads, and where the
-library looks up what the patch replaces. A server whose libraries lack one of these does not start.
+Without these checks nobody would notice a release that renames a private part: the library would no
+longer call our method, and the bound in it would be gone. So each patch names what it overrides,
+what it reads, and where the library looks up what the patch replaces. If an installed library lacks
+one of these, the server does not start.
 """
 
 from collections.abc import Iterator
