@@ -4,7 +4,7 @@ Requests that come while a pipeline is under way go together in the next one, in
 thousand streams cost one round trip per tick, and a hold is in Redis before the claim that names
 it.
 
-No request waits for Redis longer than `REQUEST_TIMEOUT`. The first failure opens the circuit.
+No request waits for Redis longer than `timeout`. The first failure opens the circuit.
 Requests then fail at once, and the connection alone tries again, every `RECONNECT_INTERVAL`
 seconds. It tries with a write: a Redis that only reads (a replica, a full one) is of no use.
 """
@@ -25,15 +25,12 @@ from streamapi.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT = 0.3
-"""Seconds that a request may lose to a Redis that is away. Redis answers in a few milliseconds."""
-
 RECONNECT_INTERVAL = 0.5
 """Seconds between two attempts to reach a Redis that is away."""
 
 PIPELINE_BYTES = 1_000_000
 """The size of one pipeline, roughly. A mirror that starts again from the beginning sends much, and
-must not take longer than `REQUEST_TIMEOUT`."""
+must not take longer than the time-out of a request."""
 
 Argument = str | bytes | int
 Answered = Callable[[Any], None]
@@ -58,7 +55,7 @@ class Script(msgspec.Struct, frozen=True):
 
 class RedisConnection:
     """Runs scripts in Redis. `back` is called whenever Redis is there (again); `probe` is the write
-    that proves it."""
+    that proves it. `timeout` is the seconds that a request may lose to a Redis that is away."""
 
     def __init__(
         self,
@@ -67,11 +64,13 @@ class RedisConnection:
         process: str,
         back: Callable[[], None],
         scripts: Sequence[Script],
+        timeout: float,
     ) -> None:
         # No time-out of the client's own: redis-py would cut a read in the middle of a pipeline.
         self._pool = ConnectionPool.from_url(
-            url, protocol=2, socket_timeout=None, socket_connect_timeout=REQUEST_TIMEOUT
+            url, protocol=2, socket_timeout=None, socket_connect_timeout=timeout
         )
+        self.timeout = timeout
         self._common = (prefix, process)
         self._scripts = scripts
         self._back = back
@@ -85,7 +84,7 @@ class RedisConnection:
 
     async def call(self, script: Script, *arguments: Argument) -> Any:
         """Run a script, and return its answer. Raises `StoreUnavailable` within
-        `REQUEST_TIMEOUT`."""
+        `timeout`."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def answered(result: Any) -> None:
@@ -134,7 +133,7 @@ class RedisConnection:
 
     async def _open(self, connection: AbstractConnection) -> None:
         try:
-            await within(REQUEST_TIMEOUT, self._greet(connection))
+            await within(self.timeout, self._greet(connection))
         except Exception as error:
             await self._fail(connection, error, [])
             return
@@ -164,7 +163,7 @@ class RedisConnection:
         waited = asyncio.get_running_loop().time() - requests[0].since
         try:
             answers = await within(
-                max(REQUEST_TIMEOUT - waited, REQUEST_TIMEOUT / 3), self._ask(connection, requests)
+                max(self.timeout - waited, self.timeout / 3), self._ask(connection, requests)
             )
         except Exception as error:  # whatever it is: this task must go on
             await self._fail(connection, error, requests)

@@ -156,7 +156,9 @@ def _logs(settings: Settings) -> Logs:
     # idempotency key.
     longest = max(settings.expired_ttl, settings.keys_remembered)
     bounds = structs.replace(bounds, expired_ttl=longest)
-    return RedisLogs(settings.redis_url, bounds, prefix=settings.redis_prefix)
+    return RedisLogs(
+        settings.redis_url, bounds, prefix=settings.redis_prefix, timeout=settings.redis_timeout
+    )
 
 
 def _limits_and_tickets(settings: Settings) -> tuple[Limits, Tickets]:
@@ -166,6 +168,10 @@ def _limits_and_tickets(settings: Settings) -> tuple[Limits, Tickets]:
 
     scripts = (*redis_limits_scripts.SCRIPTS, *redis_tickets.SCRIPTS)
     limits = redis_limits.RedisLimits(
-        settings.redis_url, settings.workers, prefix=settings.redis_prefix, scripts=scripts
+        settings.redis_url,
+        settings.redis_timeout,
+        settings.workers,
+        prefix=settings.redis_prefix,
+        scripts=scripts,
     )
     return limits, redis_tickets.RedisTickets(limits.connection)

@@ -106,7 +106,8 @@ async def pair(redis_server: RedisServer) -> AsyncIterator[tuple[RedisLogs, Redi
     """The logs of two processes on one Redis."""
     prefix = f"{uuid4().hex}:"
     one, other = (
-        RedisLogs(redis_server.url, log_bounds(), tick=0.02, lease=0.6, prefix=prefix) for _ in "ab"
+        RedisLogs(redis_server.url, log_bounds(), tick=0.02, lease=0.6, prefix=prefix, timeout=0.3)
+        for _ in "ab"
     )
     await one.start()
     await other.start()
@@ -170,7 +171,7 @@ async def test_the_limits_survive_an_exception(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """After it Redis counts the limits again, and slots are renewed."""
-    limits = RedisLimits(redis_server.url, lease=0.3, prefix=f"{uuid4().hex}:")
+    limits = RedisLimits(redis_server.url, 0.3, lease=0.3, prefix=f"{uuid4().hex}:")
     await limits.start()
     assert {task.get_name() for task in limits._tasks} == {"limits connection", "limits lease"}
     await limits.take(Want("held", Slots(1), name="n"))  # so that there is something to renew

@@ -92,6 +92,8 @@ WRONG: list[tuple[str, Any]] = [
     ("redis_url", "redis://localhost:six"),
     ("redis_url", "redis://:pass#word@localhost"),
     ("redis_prefix", ""),
+    ("redis_timeout", 0),
+    ("redis_timeout", 2.5),
     ("redis_prefix", "a b"),
     ("connect_timeout", 0),
     ("retry_attempts", 0),

@@ -32,7 +32,7 @@ from streamapi.access.limits import (
 from streamapi.access.redis_limits_scripts import HOLD, RELEASE, SCRIPTS, SETTLE, TAKE
 from streamapi.errors import StoreUnavailable
 from streamapi.generation import background_tasks
-from streamapi.redis_connection import REQUEST_TIMEOUT, RedisConnection, Script
+from streamapi.redis_connection import RedisConnection, Script
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,15 @@ SLOTS_PER_CALL = 1000
 
 
 class RedisLimits:
-    """The `Limits` of several processes. `processes` is how many there are. `lease` is the seconds
+    """The `Limits` of several processes. `timeout` is the seconds that a request may wait for
+    Redis. `processes` is how many there are. `lease` is the seconds
     after which the slots of a process that is gone become free. Without a `clock` the time is that
     of Redis; tests pass one."""
 
     def __init__(
         self,
         url: str,
+        timeout: float,
         processes: int = 1,
         lease: float = 15.0,
         prefix: str = "streamapi:",
@@ -58,7 +60,7 @@ class RedisLimits:
         scripts: Sequence[Script] = SCRIPTS,
     ) -> None:
         self.connection = RedisConnection(
-            url, prefix, secrets.token_hex(8), self._renew_slots, scripts
+            url, prefix, secrets.token_hex(8), self._renew_slots, scripts, timeout
         )
         self._lease_ms = int(lease * 1000)
         self.connection.probe = HOLD, ("", self._lease_ms)
@@ -104,7 +106,7 @@ class RedisLimits:
 
     async def aclose(self) -> None:
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT):
+            async with asyncio.timeout(self.connection.timeout):
                 # Calls keep their order: when this one returns, Redis has all that came before.
                 await self.connection.call(HOLD, "", self._lease_ms)
         except (StoreUnavailable, TimeoutError):

@@ -19,6 +19,13 @@ class StorageSettings(BaseModel):
         description="The prefix of every key in Redis. Give each deployment that shares a Redis "
         "its own prefix.",
     )
+    redis_timeout: float = Field(
+        0.3,
+        gt=0,
+        le=2,  # far below the lease (`generation.redis.logs.LEASE`), which must be renewed in time
+        description="Seconds that a request waits for Redis. Then Redis counts as unavailable, and "
+        "requests that need it get 503 (`store_unavailable`).",
+    )
     log_ttl: Seconds = Field(
         3600.0,
         description="Seconds for which a log can be read after its ending. After that it answers "

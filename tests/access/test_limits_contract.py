@@ -31,7 +31,7 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[L
     store: Limits = MemoryLimits(clock)
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")
-        store = RedisLimits(server.url, prefix=f"{uuid4().hex}:", clock=clock)
+        store = RedisLimits(server.url, 0.3, prefix=f"{uuid4().hex}:", clock=clock)
     await store.start()
     yield store
     await store.aclose()

@@ -18,7 +18,7 @@ HOUR = Limit(20, 3600.0)
 @asynccontextmanager
 async def process(server: RedisServer, prefix: str, **more: Any) -> AsyncIterator[RedisLimits]:
     """The limits of one process."""
-    limits = RedisLimits(server.url, prefix=prefix, **more)
+    limits = RedisLimits(server.url, 0.3, prefix=prefix, **more)
     await limits.start()
     try:
         yield limits
@@ -102,7 +102,7 @@ async def test_a_killed_process_gives_its_slots_back(redis_server: RedisServer) 
     prefix, want = f"{uuid4().hex}:", Want("s", Slots(1), name="a")
     other = Want("s", Slots(1), name="b")
     async with process(redis_server, prefix, lease=0.3) as survivor:
-        limits = RedisLimits(redis_server.url, lease=0.3, prefix=prefix)
+        limits = RedisLimits(redis_server.url, 0.3, lease=0.3, prefix=prefix)
         await limits.start()
         assert (await limits.take(want))[0].allowed
         [key] = [key for key in keys(redis_server, prefix) if "slots" in key]

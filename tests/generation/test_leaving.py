@@ -132,8 +132,8 @@ async def test_leaving_leaves_nothing(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_leaving_leaves_nothing_in_redis(redis_server: RedisServer, way: str) -> None:
     """Where there is more to wait for."""
-    logs = RedisLogs(redis_server.url, log_bounds(), prefix="leaving:", tick=0.01)
-    limits = RedisLimits(redis_server.url)
+    logs = RedisLogs(redis_server.url, log_bounds(), prefix="leaving:", timeout=0.3, tick=0.01)
+    limits = RedisLimits(redis_server.url, 0.3)
     await logs.start()
     await limits.start()
     assert await every_moment(Process(logs, limits), WAYS[way]) >= 3

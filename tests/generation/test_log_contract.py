@@ -49,7 +49,7 @@ async def memory(bounds: LogBounds) -> AsyncIterator[Logs]:
 
 @asynccontextmanager
 async def redis(bounds: LogBounds, server: RedisServer) -> AsyncIterator[Logs]:
-    logs = RedisLogs(server.url, bounds, prefix=f"contract-{next(_numbers)}:")
+    logs = RedisLogs(server.url, bounds, prefix=f"contract-{next(_numbers)}:", timeout=0.3)
     await logs.start()
     yield logs
     await logs.aclose()

@@ -27,7 +27,9 @@ TICK, LEASE = 0.02, 0.6
 @asynccontextmanager
 async def process(server: RedisServer, bounds: LogBounds | None = None) -> AsyncIterator[RedisLogs]:
     """One process's logs."""
-    logs = RedisLogs(server.url, bounds or log_bounds(), tick=TICK, lease=LEASE, prefix="races:")
+    logs = RedisLogs(
+        server.url, bounds or log_bounds(), tick=TICK, lease=LEASE, prefix="races:", timeout=0.3
+    )
     await logs.start()
     try:
         yield logs

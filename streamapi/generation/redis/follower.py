@@ -21,13 +21,7 @@ from streamapi.generation.redis.followed_log import FollowedLog
 from streamapi.generation.redis.orphans import Orphans
 from streamapi.generation.redis.scripts import LOOK, PAGE, WAKE
 from streamapi.generation.redis.wire import FORMAT, Lives, lost, newer
-from streamapi.redis_connection import (
-    RECONNECT_INTERVAL,
-    REQUEST_TIMEOUT,
-    RedisConnection,
-    connect,
-    within,
-)
+from streamapi.redis_connection import RECONNECT_INTERVAL, RedisConnection, connect, within
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +159,7 @@ class Follower:
         try:
             while True:
                 try:
-                    await within(REQUEST_TIMEOUT, connect(connection))
+                    await within(self._connection.timeout, connect(connection))
                     while True:
                         await self._read(connection)
                 except (OSError, RedisError) as error:
@@ -187,7 +181,7 @@ class Follower:
             "XREAD", "COUNT", PAGE_ENTRIES, "BLOCK", round(BLOCK * 1000),
             "STREAMS", self._inbox, *logs, self._inbox_cursor, *cursors,
         )  # fmt: skip
-        answer = await within(BLOCK + REQUEST_TIMEOUT, connection.read_response())
+        answer = await within(BLOCK + self._connection.timeout, connection.read_response())
         for stream, entries in answer or ():
             for at, values in entries:
                 if stream == self._inbox:

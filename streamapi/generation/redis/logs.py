@@ -30,7 +30,7 @@ from streamapi.generation.redis.mirror import Mirror
 from streamapi.generation.redis.orphans import Orphans
 from streamapi.generation.redis.wire import Lives, unpack_generation
 from streamapi.generation.stored_log import StoredLog, entries_of
-from streamapi.redis_connection import REQUEST_TIMEOUT, RedisConnection
+from streamapi.redis_connection import RedisConnection
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ LEASE_RENEWALS = 5
 
 
 class RedisLogs:
-    """See `log.Logs` for the verbs. `prefix` begins the name of each key; `tick` is the seconds
+    """See `log.Logs` for the verbs. `prefix` begins the name of each key; `timeout` is the
+    seconds that a request may wait for Redis, `tick` is the seconds
     between two mirrorings, `lease` how long a process counts as alive without a renewal. Lives on
     one event loop, from `start` to `aclose`."""
 
@@ -57,6 +58,7 @@ class RedisLogs:
         bounds: LogBounds,
         *,
         prefix: str,
+        timeout: float,
         tick: float = TICK,
         lease: float = LEASE,
     ) -> None:
@@ -68,7 +70,9 @@ class RedisLogs:
             bounds, dropped=lambda log: self._mirror.dropped(log), promises=False
         )
         lives = Lives.of(bounds, lease)
-        self._connection = RedisConnection(url, prefix, self.process, self._back, scripts.SCRIPTS)
+        self._connection = RedisConnection(
+            url, prefix, self.process, self._back, scripts.SCRIPTS, timeout
+        )
         self._connection.probe = scripts.RENEW, (lives.lease, lives.running, lives.generation)
         self._lives = lives
         self._mirror = Mirror(self._connection, self._local, lives, self.process)
@@ -100,7 +104,7 @@ class RedisLogs:
     async def aclose(self) -> None:
         """Mirror what is left, give the lease back, and end."""
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT):
+            async with asyncio.timeout(self._connection.timeout):
                 self._mirror.tick()
                 # When this is answered, what was under way before has been answered too.
                 await self._connection.call(scripts.LOOK, "")
