@@ -1,4 +1,4 @@
-"""What a 422 says: a sentence that names the field and what it must be, never pydantic's words."""
+"""The sentences of a 422 name the field and what it must be, never in pydantic's words."""
 
 from typing import Any
 
@@ -122,7 +122,7 @@ SAYS: list[tuple[str, dict[str, Any], str]] = [
 async def test_the_first_error_is_the_detail(
     client: httpx.AsyncClient, task: str, body: dict[str, Any], sentence: str
 ) -> None:
-    """`detail` alone says what to mend; `errors` says it field by field."""
+    """`detail` is the sentence of the first error; `errors` has one for each field."""
     problem = is_problem(await client.post(f"/v1/{task}", json=body), 422, "invalid_request")
     assert problem["detail"] == sentence
     assert len({(it["pointer"], it["detail"]) for it in problem["errors"]}) == len(
@@ -134,8 +134,8 @@ OURS = [(task, fields) for task in LEAST for fields in COMMON_BAD] + OWN_BAD
 
 
 @pytest.mark.parametrize(("task", "fields"), OURS, ids=lambda v: repr(v)[:40])
-def test_every_refusal_is_in_our_words(task: str, fields: dict[str, Any]) -> None:
-    """No bound of any task speaks as pydantic does."""
+def test_no_error_has_the_words_of_pydantic(task: str, fields: dict[str, Any]) -> None:
+    """The error of every bound of every task is a sentence of our own."""
     with pytest.raises(InvalidRequest) as caught:
         validate(TASKS[task].request, {**LEAST[task], **fields})
     said = [caught.value.detail, *(error.detail for error in caught.value.errors)]
@@ -160,9 +160,9 @@ def test_every_refusal_is_in_our_words(task: str, fields: dict[str, Any]) -> Non
     ],
     ids=lambda v: v[:40],
 )
-async def test_parameters_are_told_alike(
+async def test_parameters_have_the_same_errors(
     client: httpx.AsyncClient, query: str, sentence: str
 ) -> None:
-    """A GET speaks as a POST does."""
+    """The errors of a GET are those of a POST."""
     problem = is_problem(await client.get(f"/v1/text/stream?{query}"), 422, "invalid_request")
     assert problem["detail"] == sentence

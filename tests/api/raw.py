@@ -81,17 +81,17 @@ class RawClient:
         async with asyncio.timeout(seconds):
             return await self.reader.read()
 
-    async def hear(self, text: bytes, times: int = 1) -> None:
-        """Read until something was said so many times."""
+    async def read_until(self, text: bytes, times: int = 1) -> None:
+        """Read until the text has come this many times."""
         async with asyncio.timeout(10):
             for _ in range(times):
                 await self.reader.readuntil(text)
 
     async def close_code(self) -> int:
         """The code of the close frame, which comes last."""
-        told = await self.rest()
-        at = told.rindex(b"\x88")
-        return int(struct.unpack("!H", told[at + 2 : at + 4])[0])
+        received = await self.rest()
+        at = received.rindex(b"\x88")
+        return int(struct.unpack("!H", received[at + 2 : at + 4])[0])
 
 
 @asynccontextmanager

@@ -67,7 +67,7 @@ async def test_a_request_behind_a_stream_that_is_left_holds_nothing(
     path = f"/v1/text/stream?prompt={prompt}"
     request = head("GET", path, f"Authorization: Bearer {key}")
     async with raw(abandoned, request + head("GET", "/healthz")) as client:
-        await client.hear(b"event: delta")
+        await client.read_until(b"event: delta")
         if resets:
             peer = client.writer.get_extra_info("socket")
             peer.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))

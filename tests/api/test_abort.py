@@ -1,4 +1,4 @@
-"""Aborting: when nobody wants an answer any more, the model is hung up on at once.
+"""Aborting: when nobody wants an answer any more, the call to the model is closed at once.
 
 The emulator says when its client left, by the clock that this process shares with it.
 """
@@ -15,7 +15,7 @@ import pytest
 import websockets
 
 from streamapi.emulator import Emulator
-from tests.api.wire import by_get, calls, follow, hear, http, left, parse, say, unique
+from tests.api.wire import by_get, calls, follow, http, left, parse, receive, send_message, unique
 from tests.conftest import Running, running, until
 
 BOUND = 1.0
@@ -35,8 +35,8 @@ async def patient(emulator: Emulator) -> Any:
         yield server
 
 
-async def asked(emulator: Emulator, prompt: str) -> None:
-    """Wait until the emulator has the request; and its first words, unless it says none."""
+async def wait_for_call(emulator: Emulator, prompt: str) -> None:
+    """Wait until the emulator has the request, and has sent its first words if it sends any."""
     async with asyncio.timeout(5):
         while True:
             found = await calls(emulator, prompt)
@@ -49,22 +49,22 @@ Abort = Callable[[Running, Emulator, str], Awaitable[float]]
 
 
 async def cancel(server: Running, emulator: Emulator, prompt: str) -> float:
-    """Follow later, then cancel; the moment of the request."""
+    """Start with `respond-async`, then cancel. Return the moment of the cancel request."""
     async with http(server.url) as client:
         headers = {"Prefer": "respond-async"}
         answer = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
-        await asked(emulator, prompt)
+        await wait_for_call(emulator, prompt)
         moment = time.monotonic()
         await client.post(f"/v1/generations/{answer.json()['id']}/cancel")
         return moment
 
 
 async def forget(server: Running, emulator: Emulator, prompt: str) -> float:
-    """Follow later, then delete."""
+    """Start with `respond-async`, then delete."""
     async with http(server.url) as client:
         headers = {"Prefer": "respond-async"}
         answer = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
-        await asked(emulator, prompt)
+        await wait_for_call(emulator, prompt)
         moment = time.monotonic()
         await client.delete(f"/v1/generations/{answer.json()['id']}")
         return moment
@@ -72,12 +72,12 @@ async def forget(server: Running, emulator: Emulator, prompt: str) -> float:
 
 def leave_by(method: str, path: str) -> Abort:
     async def leave(server: Running, emulator: Emulator, prompt: str) -> float:
-        """Ask with `on_disconnect: cancel`, and hang up."""
+        """Start with `on_disconnect: cancel`, then disconnect."""
         body = {"prompt": prompt, "on_disconnect": "cancel"}
         more: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
         async with http(server.url) as client:
             asking = asyncio.create_task(client.request(method, path, **more))
-            await asked(emulator, prompt)
+            await wait_for_call(emulator, prompt)
             moment = time.monotonic()
             asking.cancel()
             with suppress(asyncio.CancelledError):
@@ -88,24 +88,24 @@ def leave_by(method: str, path: str) -> Abort:
 
 
 async def leave_socket(server: Running, emulator: Emulator, prompt: str) -> float:
-    """Ask on a socket with `on_disconnect: cancel`, and hang up without a word."""
+    """Start on a socket with `on_disconnect: cancel`, then abort the connection."""
     socket = await websockets.connect(f"{server.ws}/v1/ws")
     request = {"prompt": prompt, "on_disconnect": "cancel"}
-    await say(socket, "start", task="text", request=request)
-    await asked(emulator, prompt)
+    await send_message(socket, "start", task="text", request=request)
+    await wait_for_call(emulator, prompt)
     moment = time.monotonic()
     socket.transport.abort()
     return moment
 
 
 async def cancel_on_socket(server: Running, emulator: Emulator, prompt: str) -> float:
-    """Ask on a socket, and say `cancel`."""
+    """Start on a socket, then send `cancel`."""
     async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-        await say(socket, "start", task="text", request={"prompt": prompt})
-        generation = (await hear(socket))["generation"]
-        await asked(emulator, prompt)
+        await send_message(socket, "start", task="text", request={"prompt": prompt})
+        generation = (await receive(socket))["generation"]
+        await wait_for_call(emulator, prompt)
         moment = time.monotonic()
-        await say(socket, "cancel", generation=generation)
+        await send_message(socket, "cancel", generation=generation)
         assert (await follow(socket))[-1].data["by"] == "caller"
         return moment
 
@@ -122,7 +122,7 @@ ABORTS: dict[str, Abort] = {
 
 
 async def abort(server: Running, emulator: Emulator, how: str, when: str) -> float:
-    """Ask, abort, and return the seconds until the emulator saw its client leave."""
+    """Start, abort, and return the seconds until the emulator saw its client leave."""
     prompt = unique(MOMENTS[when])
     moment = await ABORTS[how](server, emulator, prompt)
     call = await left(emulator, prompt)
@@ -132,15 +132,15 @@ async def abort(server: Running, emulator: Emulator, how: str, when: str) -> flo
 
 @pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize("how", ABORTS)
-async def test_the_model_is_hung_up_on(
+async def test_the_call_to_the_model_is_closed(
     patient: Running, emulator: Emulator, how: str, when: str
 ) -> None:
-    """However the caller goes, and whatever the model is doing: its connection closes at once."""
+    """The connection to the model closes at once, however the caller leaves."""
     assert await abort(patient, emulator, how, when) < BOUND
 
 
-async def test_many_at_once_are_hung_up_on(patient: Running, emulator: Emulator) -> None:
-    """Thirty that leave together do not wait for each other."""
+async def test_many_calls_are_closed_at_once(patient: Running, emulator: Emulator) -> None:
+    """Thirty callers that leave together do not wait for each other."""
     hows = ("cancel", "leave post", "leave get")
     took = await asyncio.gather(
         *(abort(patient, emulator, how, when) for how in hows for when in MOMENTS for _ in "123")
@@ -148,14 +148,16 @@ async def test_many_at_once_are_hung_up_on(patient: Running, emulator: Emulator)
     assert max(took) < BOUND
 
 
-async def test_nothing_is_asked_again_after_a_cancel(patient: Running, emulator: Emulator) -> None:
-    """A generation that is cancelled while it waits for another attempt makes no attempt."""
+async def test_a_cancelled_generation_makes_no_more_attempts(
+    patient: Running, emulator: Emulator
+) -> None:
+    """A generation that is cancelled between two attempts makes no other attempt."""
     prompt = unique("[[fault:429_delay delay=20]]")
     async with http(patient.url) as client:
         headers = {"Prefer": "respond-async"}
         answer = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
         path = f"/v1/generations/{answer.json()['id']}"
-        await asked(emulator, prompt)
+        await wait_for_call(emulator, prompt)
         async with asyncio.timeout(BOUND):
             shown = await client.post(f"{path}/cancel")
         assert shown.json()["status"] == "cancelled"
@@ -178,15 +180,13 @@ async def test_cancelling_twice_is_cancelling_once(patient: Running, emulator: E
     assert (first.json()["status"], first.json()["cancelled_by"]) == ("cancelled", "caller")
 
 
-async def test_the_json_door_says_that_someone_cancelled(
-    patient: Running, emulator: Emulator
-) -> None:
-    """409 for who waits for the answer that another cancels."""
+async def test_the_json_route_reports_a_cancel(patient: Running, emulator: Emulator) -> None:
+    """The client that waits for the answer gets 409 when another one cancels it."""
     prompt = unique(TALKING)
     key = {"Idempotency-Key": unique().split()[0]}
     async with http(patient.url) as client:
         waiting = asyncio.create_task(client.post("/v1/text", json={"prompt": prompt}, headers=key))
-        await asked(emulator, prompt)
+        await wait_for_call(emulator, prompt)
         headers = {**key, "Prefer": "respond-async"}
         same = await client.post("/v1/text", json={"prompt": prompt}, headers=headers)
         await client.post(f"/v1/generations/{same.json()['id']}/cancel")
@@ -210,7 +210,7 @@ async def test_a_forgotten_generation_is_not_found(patient: Running) -> None:
 
 
 async def part_of(client: httpx.AsyncClient, prompt: str, **more: Any) -> str:
-    """Read a stream to its first words, and leave; the id of the last event seen."""
+    """Read a stream to its first words, then leave. Return the id of the last event seen."""
     body = {"prompt": prompt, **more}
     async with client.stream("POST", "/v1/text/stream", json=body) as stream:
         seen = b""
@@ -221,10 +221,10 @@ async def part_of(client: httpx.AsyncClient, prompt: str, **more: Any) -> str:
     raise AssertionError("the stream ended before its first words")
 
 
-async def test_who_returns_within_the_grace_finds_the_stream_alive(
+async def test_a_reader_that_returns_within_the_grace_resumes_the_stream(
     patient: Running, emulator: Emulator
 ) -> None:
-    """A connection that breaks and comes back costs nothing: one request, the whole text."""
+    """A reader that reconnects gets the whole text, and the model gets one call."""
     prompt = unique("[[pace:0.02]] [[words:150]] [[chunk:40]]")
     async with http(patient.url) as client:
         last = await part_of(client, prompt)
@@ -235,10 +235,10 @@ async def test_who_returns_within_the_grace_finds_the_stream_alive(
     assert (await left(emulator, prompt))["outcome"] == "finished"
 
 
-async def test_who_does_not_return_is_waited_for_no_longer(
+async def test_a_generation_without_a_reader_ends_after_the_grace(
     patient: Running, emulator: Emulator
 ) -> None:
-    """After the grace the model is hung up on, and the generation says so."""
+    """After the grace the call to the model is closed, and the generation is cancelled."""
     prompt = unique(TALKING)
     async with http(patient.url) as client:
         last = await part_of(client, prompt)
@@ -252,10 +252,8 @@ async def test_who_does_not_return_is_waited_for_no_longer(
 
 
 @pytest.mark.parametrize("how", ["continue", "Idempotency-Key", "respond-async"])
-async def test_what_continues_needs_no_reader(
-    patient: Running, emulator: Emulator, how: str
-) -> None:
-    """`continue`, which an idempotency key and 202 imply, is written to its end."""
+async def test_continue_needs_no_reader(patient: Running, emulator: Emulator, how: str) -> None:
+    """With `continue`, which an idempotency key and 202 imply, the answer is completed."""
     prompt = unique("[[pace:0.05]] [[words:80]] [[chunk:40]]")
     body = {"prompt": prompt, "on_disconnect": "continue" if how == "continue" else "cancel"}
     headers = {
@@ -275,7 +273,7 @@ async def test_what_continues_needs_no_reader(
 async def test_a_reader_that_stays_keeps_what_another_leaves(
     patient: Running, emulator: Emulator
 ) -> None:
-    """With `cancel` a generation ends with its last reader, not with its first."""
+    """With `cancel`, a generation ends when its last reader leaves, not when its first one does."""
     prompt = unique("[[pace:0.02]] [[words:100]] [[chunk:40]]")
     body = {"prompt": prompt, "on_disconnect": "cancel"}
     async with http(patient.url) as client:
@@ -290,16 +288,16 @@ async def test_a_reader_that_stays_keeps_what_another_leaves(
 
 
 async def test_a_generation_that_is_over_leaves_nothing_running(patient: Running) -> None:
-    """After all this the server writes nothing any more, and nobody reads."""
+    """No generation runs and no reader is left after these tests."""
     async with asyncio.timeout(5):
         while patient.parts.generations.running or patient.parts.generations._readers._readers:
             await asyncio.sleep(0.01)
     assert (await by_get(patient, unique("[[words:5]]"))).code == "done"
 
 
-async def test_who_leaves_with_the_body_has_left(server: Running) -> None:
-    """A client that writes its request and closes at once is no reader: on Python 3.11 Quart's
-    own wait for the body swallows the news."""
+async def test_a_client_that_leaves_with_its_body_is_not_a_reader(server: Running) -> None:
+    """A client that sends its request and closes at once is not a reader. On Python 3.11 Quart's
+    wait for the body swallows the cancellation."""
     prompt = unique("[[fault:hang]]")
     body = json.dumps({"prompt": prompt, "on_disconnect": "cancel"}).encode()
     head = (

@@ -14,7 +14,7 @@ from streamapi.api import address
 from streamapi.emulator import Emulator
 from streamapi.errors import RateLimited
 from streamapi.generation.request import Caller
-from tests.api.wire import hear, http, say, unique
+from tests.api.wire import http, receive, send_message, unique
 from tests.conftest import running
 
 
@@ -76,7 +76,7 @@ def test_who_has_a_key_is_counted_by_it() -> None:
 
 
 async def test_a_forwarded_address_is_limited_by_itself(emulator: Emulator) -> None:
-    """On every door, behind one proxy: what the proxy says counts, what a client says does not."""
+    """Behind one proxy, the address that the proxy adds counts, on every transport."""
     settings: dict[str, Any] = {"rate_limit": "2/hour", "trusted_hops": 1}
     body = {"prompt": unique("[[words:3]]")}
     async with running(emulator, **settings) as server, http(server.url) as client:
@@ -89,8 +89,8 @@ async def test_a_forwarded_address_is_limited_by_itself(emulator: Emulator) -> N
         told = {"X-Forwarded-For": "2001:db8:0:2::1"}
         for code in ("start", "start", "error"):
             async with websockets.connect(f"{server.ws}/v1/ws", additional_headers=told) as socket:
-                await say(socket, "start", task="text", request=body)
-                assert (await hear(socket))["type"] == code
+                await send_message(socket, "start", task="text", request=body)
+                assert (await receive(socket))["type"] == code
 
 
 async def test_bad_keys_are_counted_by_their_network() -> None:

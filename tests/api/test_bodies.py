@@ -242,16 +242,16 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("path", "body", "pointers"), FIELDS, ids=lambda v: repr(v)[:40])
-@pytest.mark.parametrize("door", ["", "/stream"])
+@pytest.mark.parametrize("suffix", ["", "/stream"])
 async def test_a_wrong_field_is_pointed_at(
     client: httpx.AsyncClient,
     path: str,
     body: dict[str, Any],
     pointers: list[str] | None,
-    door: str,
+    suffix: str,
 ) -> None:
     """422 `invalid_request`, with one error per field and where it stands (RFC 6901)."""
-    problem = is_problem(await client.post(path + door, json=body), 422, "invalid_request")
+    problem = is_problem(await client.post(path + suffix, json=body), 422, "invalid_request")
     assert all(error["detail"] for error in problem["errors"])
     if pointers is not None:
         assert sorted(error["pointer"] for error in problem["errors"]) == sorted(pointers)
@@ -266,7 +266,7 @@ async def test_a_wrong_label_is_pointed_at_once(client: httpx.AsyncClient) -> No
 
 
 async def test_ten_thousand_wrong_fields_are_a_short_answer(client: httpx.AsyncClient) -> None:
-    """What was wrong is told of the first, not of all; long names are cut."""
+    """Only the first errors are reported, and long names are cut."""
     body = {"prompt": "a", **{f"{n}" + "x" * 50: n for n in range(10_000)}}
     problem = is_problem(await client.post("/v1/text", json=body), 422, "invalid_request")
     assert len(problem["errors"]) <= 50
@@ -284,7 +284,7 @@ async def test_errors_do_not_echo_what_was_sent(client: httpx.AsyncClient) -> No
 
 
 async def test_a_model_that_there_is_not(client: httpx.AsyncClient) -> None:
-    """422 `model_not_found`; the name is told back as text, not as it would act."""
+    """422 `model_not_found`. The name in the problem is escaped."""
     for name in ("gpt-4", "gemini-3.8-flash/../x", "\u2028<b>", "x" * 200):
         answer = await client.post("/v1/text", json={"prompt": "a", "model": name})
         is_problem(answer, 422, "model_not_found")
@@ -454,7 +454,7 @@ async def test_what_is_not_there_is_a_problem_too(
 
 
 async def test_a_socket_asked_by_get_is_a_problem(client: httpx.AsyncClient) -> None:
-    """A GET without an upgrade is told so in the one body, with a status of 4xx."""
+    """A GET without an upgrade gets a problem with a 4xx status."""
     answer = await client.get("/v1/ws")
     assert 400 <= answer.status_code < 500
     assert answer.headers["content-type"] == "application/problem+json"

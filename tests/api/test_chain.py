@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamapi.emulator import Emulator
-from tests.api.wire import DOORS, by_get, by_json, calls, unique
+from tests.api.wire import TRANSPORTS, by_get, by_json, calls, unique
 from tests.conftest import at_defaults, until
 
 FIRST, SECOND = "gemini-3.5-flash", "gemini-3.8-flash"
@@ -38,13 +38,13 @@ async def asked(emulator: Emulator, *prompts: str) -> list[str]:
     return [call["model"] for prompt in prompts for call in await calls(emulator, prompt)]
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("fault", ["401", "429_delay delay=10", "503", "404"])
-async def test_the_fallback_answers_at_once(emulator: Emulator, fault: str, door: str) -> None:
+async def test_the_fallback_answers_at_once(emulator: Emulator, fault: str, transport: str) -> None:
     """One request to the model that cannot, no wait, and the next one's answer."""
     async with at_defaults(emulator, fallback_models=SECOND) as server:
         prompt = failing(fault)
-        answer = await DOORS[door](server, prompt, model=FIRST)
+        answer = await TRANSPORTS[transport](server, prompt, model=FIRST)
         assert answer.code == "done" if answer.events else answer.status == 200
         told = answer.ending.data if answer.events else answer.body
         assert await asked(emulator, prompt) == [FIRST, SECOND]

@@ -9,7 +9,7 @@ import websockets
 from streamapi.access.answer_charge import AnswerCharge
 from streamapi.access.limits import Limit, Want
 from streamapi.emulator import Emulator
-from tests.api.wire import calls, hear, http, left, say, unique
+from tests.api.wire import calls, http, left, receive, send_message, unique
 from tests.conftest import RedisServer, Running, running, until
 
 DAY = "tokens-day/address/127.0.0.1"
@@ -184,8 +184,8 @@ async def test_streams_at_once_are_bounded_and_released(
         assert refused.headers["retry-after"] == "1"
         assert refused.headers["ratelimit"] == '"streams";r=0'
         async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-            await say(socket, "start", task="text", request={"prompt": unique(SHORT)})
-            assert (await hear(socket))["problem"]["code"] == "too_many_streams"
+            await send_message(socket, "start", task="text", request={"prompt": unique(SHORT)})
+            assert (await receive(socket))["problem"]["code"] == "too_many_streams"
         await client.post(f"{started[0].headers['location']}/cancel")
         for markers in ENDINGS:
             answer = await client.post("/v1/text", json={"prompt": unique(markers)})
@@ -241,10 +241,10 @@ async def test_the_messages_of_a_socket_are_limited(emulator: Emulator) -> None:
         websockets.connect(f"{server.ws}/v1/ws") as socket,
     ):
         for _ in range(5):
-            await say(socket, "ping")
-            assert (await hear(socket))["type"] == "pong"
-        await say(socket, "ping")
-        refused = await hear(socket)
+            await send_message(socket, "ping")
+            assert (await receive(socket))["type"] == "pong"
+        await send_message(socket, "ping")
+        refused = await receive(socket)
         assert refused["problem"]["code"] == "rate_limited"
         assert 10 < refused["problem"]["retry_after"] <= 12
 
@@ -255,8 +255,8 @@ async def test_an_aborted_stream_is_settled(emulator: Emulator) -> None:
     settings = {"tokens_per_day": 9000, "idle_timeout": 5.0}
     async with running(emulator, **settings) as server:
         async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-            await say(socket, "start", task="text", request={"prompt": prompt})
-            kinds = [(await hear(socket))["type"] for _ in range(4)]
+            await send_message(socket, "start", task="text", request={"prompt": prompt})
+            kinds = [(await receive(socket))["type"] for _ in range(4)]
             assert kinds[-1] == "delta"
         call = await left(emulator, prompt)
         assert call["outcome"] == "client_left"

@@ -1,4 +1,4 @@
-"""The fault matrix: each way in which the model fails, through each door.
+"""The fault matrix: each way in which the model fails, through each transport.
 
 One table says what a fault becomes and how many requests it costs; the emulator, which plays the
 fault, counts them. `RETRY_ATTEMPTS` is 3 here.
@@ -13,7 +13,7 @@ import pytest
 
 from streamapi.emulator import FAULTS, Emulator
 from streamapi.errors import every_error
-from tests.api.wire import DOORS, Answer, calls, http, unique
+from tests.api.wire import TRANSPORTS, Answer, calls, http, unique
 from tests.conftest import Running, running
 
 STATUS = {error.code: error.status for error in every_error()}
@@ -72,8 +72,8 @@ def faulty(fault: str) -> str:
     return unique(f"[[fault:{fault}]] [[words:60]] [[chunk:16]]")
 
 
-async def through(door: str, server: Running, prompt: str, **more: Any) -> Answer:
-    return await DOORS[door](server, prompt, **more)
+async def through(transport: str, server: Running, prompt: str, **more: Any) -> Answer:
+    return await TRANSPORTS[transport](server, prompt, **more)
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +105,15 @@ def test_the_table_knows_every_fault() -> None:
     assert {fault.split()[0] for fault in TABLE} == set(FAULTS)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("fault", TABLE)
 async def test_a_fault_has_its_code_and_its_cost(
-    serving: Running, emulator: Emulator, door: str, fault: str
+    serving: Running, emulator: Emulator, transport: str, fault: str
 ) -> None:
     """The documented code, exactly the documented requests, one ending, nothing behind it."""
     prompt = faulty(fault)
     code, requests = TABLE[fault]
-    answer = await through(door, serving, prompt)
+    answer = await through(transport, serving, prompt)
     assert answer.code == code
     assert len(await calls(emulator, prompt)) == requests
     if answer.events:
@@ -186,14 +186,14 @@ async def eager(emulator: Emulator) -> AsyncIterator[Running]:
         yield server
 
 
-@pytest.mark.parametrize("door", ["post", "get", "socket"])
+@pytest.mark.parametrize("transport", ["post", "get", "socket"])
 @pytest.mark.parametrize("fault", PASSING)
 async def test_what_passes_by_itself_is_only_a_wait(
-    serving: Running, emulator: Emulator, door: str, fault: str
+    serving: Running, emulator: Emulator, transport: str, fault: str
 ) -> None:
     """A fault that goes away after two attempts costs three requests, and the answer is whole."""
     prompt = faulty(f"{fault} times=2")
-    answer = await through(door, serving, prompt)
+    answer = await through(transport, serving, prompt)
     assert answer.code == "done"
     assert [event.type for event in answer.events][:4] == ["start", "wait", "wait", "delta"]
     assert [wait["reason"] for wait in answer.waits] == ["retry", "retry"]
@@ -202,11 +202,11 @@ async def test_what_passes_by_itself_is_only_a_wait(
     assert len(await calls(emulator, prompt)) == 3
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_wait_beyond_the_budget_is_told_at_once(server: Running, door: str) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_wait_beyond_the_budget_is_told_at_once(server: Running, transport: str) -> None:
     """The provider wants half a minute, and there are two seconds: that is told, not waited."""
     began = time.monotonic()
-    answer = await through(door, server, faulty("429_delay delay=30"))
+    answer = await through(transport, server, faulty("429_delay delay=30"))
     assert time.monotonic() - began < 1
     assert answer.problem["retry_after"] == 30
     if not answer.events:
@@ -222,10 +222,10 @@ async def test_the_providers_wait_is_waited(server: Running, emulator: Emulator)
     assert second["started"] - first["ended"] >= 0.29
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_the_text_before_a_failure_stands(server: Running, door: str) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_the_text_before_a_failure_stands(server: Running, transport: str) -> None:
     """What came before is in the generation, wherever it was asked."""
-    answer = await through(door, server, faulty("no_finish after=2"))
+    answer = await through(transport, server, faulty("no_finish after=2"))
     async with http(server.url) as client:
         shown = (await client.get(f"/v1/generations/{answer.problem['generation']}")).json()
     assert shown["status"] == "failed"
@@ -269,10 +269,10 @@ async def test_a_model_that_thinks_is_not_silent(emulator: Emulator) -> None:
     assert len(await calls(emulator, prompt)) == 1
 
 
-@pytest.mark.parametrize("door", ["post", "get", "socket"])
-async def test_hostile_text_arrives_whole(server: Running, door: str) -> None:
+@pytest.mark.parametrize("transport", ["post", "get", "socket"])
+async def test_hostile_text_arrives_whole(server: Running, transport: str) -> None:
     """Line breaks of all kinds, `data:` lines and emoji do not break a frame."""
-    answer = await through(door, server, faulty("hostile"))
+    answer = await through(transport, server, faulty("hostile"))
     assert answer.text == answer.ending.data["result"]["text"]
     assert "\u2028" in answer.text
     assert "\r" in answer.text

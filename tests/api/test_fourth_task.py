@@ -1,4 +1,4 @@
-"""A fourth task is one file: dropped among the others, it has every door and its entry."""
+"""A fourth task is one file: with it come all the transports and the entry in /openapi.json."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import websockets
 
 from streamapi import tasks
 from streamapi.emulator import Emulator
-from tests.api.wire import follow, parse, say, unique
+from tests.api.wire import follow, parse, send_message, unique
 from tests.conftest import Running, running
 
 SUMMARY = '''
@@ -72,7 +72,7 @@ async def server(
         vars(tasks).pop("summary", None)
 
 
-async def test_it_has_a_json_door(client: httpx.AsyncClient) -> None:
+async def test_it_has_a_json_route(client: httpx.AsyncClient) -> None:
     """POST /v1/summary."""
     answer = (await client.post("/v1/summary", json={"text": unique()})).json()
     assert (answer["task"], answer["status"]) == ("summary", "done")
@@ -96,7 +96,7 @@ async def test_it_streams_by_get(client: httpx.AsyncClient) -> None:
 async def test_it_has_a_socket(server: Running, path: str) -> None:
     """On its own socket, and on the one for all."""
     async with websockets.connect(server.ws + path) as socket:
-        await say(socket, "start", task="summary", request={"text": unique()})
+        await send_message(socket, "start", task="summary", request={"text": unique()})
         assert (await follow(socket))[-1].type == "done"
 
 
@@ -108,7 +108,7 @@ async def test_its_requests_are_validated(client: httpx.AsyncClient) -> None:
 
 
 async def test_it_is_documented(client: httpx.AsyncClient) -> None:
-    """All its doors are in /openapi.json, from which the demo page makes its form."""
+    """All its routes are in /openapi.json, from which the demo page makes its form."""
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert "post" in paths["/v1/summary"]
     assert set(paths["/v1/summary/stream"]) >= {"get", "post"}

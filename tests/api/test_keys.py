@@ -15,7 +15,7 @@ from streamapi.access.new_key import OTHER_SCOPES
 from streamapi.api.routes.keys import KeyList, MadeKey
 from streamapi.emulator import Emulator
 from tests.api.test_docs import checked
-from tests.api.wire import follow, hear, http, parse, say, unique
+from tests.api.wire import follow, http, parse, receive, send_message, unique
 from tests.conftest import RedisServer, Running, bearer, running, until
 
 OPEN = {
@@ -126,7 +126,7 @@ async def test_every_socket_needs_a_key(guarded: Running) -> None:
             async with websockets.connect(f"{guarded.ws}/v1{name}/ws") as socket:
                 await socket.send(first)
                 with pytest.raises(websockets.ConnectionClosed) as closed:
-                    raise AssertionError(await hear(socket))
+                    raise AssertionError(await receive(socket))
                 assert closed.value.rcvd is not None
                 assert closed.value.rcvd.code == 4401, first
 
@@ -138,7 +138,7 @@ async def test_a_silent_socket_is_closed(emulator: Emulator, database_url: str) 
         websockets.connect(f"{server.ws}/v1/ws") as socket,
     ):
         with pytest.raises(websockets.ConnectionClosed) as closed:
-            await hear(socket)
+            await receive(socket)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4401
 
@@ -150,12 +150,12 @@ async def test_a_socket_has_the_scopes_of_its_key(guarded: Running, by: str) -> 
     headers = bearer(key) if by == "header" else {}
     async with websockets.connect(f"{guarded.ws}/v1/ws", additional_headers=headers) as socket:
         if by == "message":
-            await say(socket, "auth", token=key)
-        await say(socket, "start", task="code", ref=1, request={"prompt": "hello"})
-        assert (await hear(socket))["problem"]["code"] == "forbidden"
-        await say(socket, "auth", token=key, ref=2)
-        assert (await hear(socket))["problem"]["code"] == "invalid_request"
-        await say(socket, "start", task="text", request={"prompt": unique("[[words:3]]")})
+            await send_message(socket, "auth", token=key)
+        await send_message(socket, "start", task="code", ref=1, request={"prompt": "hello"})
+        assert (await receive(socket))["problem"]["code"] == "forbidden"
+        await send_message(socket, "auth", token=key, ref=2)
+        assert (await receive(socket))["problem"]["code"] == "invalid_request"
+        await send_message(socket, "start", task="text", request={"prompt": unique("[[words:3]]")})
         assert (await follow(socket))[-1].type == "done"
 
 
@@ -380,9 +380,9 @@ async def test_an_open_server_has_no_keys(server: Running) -> None:
             assert answer.json()["code"] == "not_found"
         assert (await client.get("/v1/models", headers=bearer("anything"))).is_success
     async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-        await say(socket, "auth", token="anything")
-        await say(socket, "ping", ref=1)
-        assert await hear(socket) == {"type": "pong", "ref": 1}
+        await send_message(socket, "auth", token="anything")
+        await send_message(socket, "ping", ref=1)
+        assert await receive(socket) == {"type": "pong", "ref": 1}
 
 
 async def test_an_open_server_serves_its_own_machine_only(emulator: Emulator) -> None:
@@ -444,7 +444,7 @@ async def test_revoking_a_key_ends_its_streams(
     events = (await client.post("/v1/text", json={"prompt": slow}, headers=theirs)).json()["events"]
     follower = asyncio.create_task(client.get(events, headers=bearer(key)))
     async with websockets.connect(f"{guarded.ws}/v1/ws", additional_headers=bearer(key)) as socket:
-        await say(socket, "start", task="text", request={"prompt": prompts[3]})
+        await send_message(socket, "start", task="text", request={"prompt": prompts[3]})
         await until(lambda: all(calls(p) for p in prompts), "the model is asked")
         revoked = await client.delete(f"/v1/keys/{name}", headers=bearer(admin))
         assert revoked.status_code == 204
@@ -555,7 +555,7 @@ async def test_while_the_database_is_away(emulator: Emulator, database_url: str)
             assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
             assert answer.headers["Retry-After"]
             async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-                await say(socket, "auth", token=unknown)
+                await send_message(socket, "auth", token=unknown)
                 assert [message async for message in _until_closed(socket)] == []
                 assert socket.close_code == 1013
         await asyncio.to_thread(rename, "gone", "keys")

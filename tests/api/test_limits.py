@@ -1,4 +1,4 @@
-"""The request limit at the doors: who is counted, what is told, and that it holds."""
+"""The request limit at the transports: who is counted, what is told, and that it holds."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ import websockets
 from streamapi.api import limits
 from streamapi.emulator import Emulator
 from streamapi.generation.request import Allowance, Caller
-from tests.api.wire import calls, follow, hear, http, parse, say, unique
+from tests.api.wire import calls, follow, http, parse, receive, send_message, unique
 from tests.conftest import PATIENT, Running, running
 
 SHORT = "[[words:3]]"
@@ -94,7 +94,7 @@ async def test_of_sixty_at_once_exactly_the_limit_passes(emulator: Emulator) -> 
 
 
 @pytest.mark.parametrize("path", ["/v1/text", "/v1/text/stream", "/v1/code", "/v1/code/stream"])
-async def test_every_door_is_limited(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_transport_is_limited(client: httpx.AsyncClient, path: str) -> None:
     """Each endpoint has its count."""
     codes = [(await ask(client, path)).status_code for _ in range(4)]
     assert codes == [200, 200, 200, 429]
@@ -169,18 +169,18 @@ async def test_a_sockets_starts_are_limited(limited: Running, emulator: Emulator
     request = {"prompt": prompt}
     for _ in range(2):
         async with websockets.connect(f"{limited.ws}/v1/ws") as socket:
-            await say(socket, "start", task="text", request=request)
+            await send_message(socket, "start", task="text", request=request)
             assert (await follow(socket))[-1].type == "done"
     async with websockets.connect(f"{limited.ws}/v1/text/ws") as socket:
-        await say(socket, "start", request=request)
+        await send_message(socket, "start", request=request)
         assert (await follow(socket))[-1].type == "done"
-        await say(socket, "start", request=request, ref="r")
-        refused = await hear(socket)
+        await send_message(socket, "start", request=request, ref="r")
+        refused = await receive(socket)
         assert (refused["type"], refused["ref"]) == ("error", "r")
         assert refused["problem"]["code"] == "rate_limited"
         assert refused["problem"]["retry_after"] > 1000
-        await say(socket, "ping")
-        assert (await hear(socket))["type"] == "pong"
+        await send_message(socket, "ping")
+        assert (await receive(socket))["type"] == "pong"
     assert len(await calls(emulator, prompt)) == 3
 
 

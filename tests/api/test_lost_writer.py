@@ -19,7 +19,7 @@ from streamapi.generation.event import Delta, Event, Start
 from streamapi.generation.generation import Generation
 from streamapi.generation.redis.logs import RedisLogs
 from tests import sse
-from tests.api.wire import ENDINGS, hear, http, say
+from tests.api.wire import ENDINGS, http, receive, send_message
 from tests.conftest import RedisServer, Running, running, until
 
 AHEAD = pytest.mark.parametrize("ahead", [0, 1, 2, 20])
@@ -129,9 +129,9 @@ async def by_socket(server: Running, generation: Generation, after: int) -> Seen
     """Resume on a WebSocket, up to the ending."""
     seen = Seen()
     async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-        await say(socket, "resume", generation=generation.id, after=after)
+        await send_message(socket, "resume", generation=generation.id, after=after)
         while not seen or seen[-1][0] not in ENDINGS:
-            message = await hear(socket)
+            message = await receive(socket)
             assert message["type"] != "error", message
             if message["type"] != "ping":
                 seen.append((message["type"], message["n"]))
@@ -182,8 +182,8 @@ async def test_the_javascript_client_gets_the_ending(
     await expire(redis_server, writer)
     said = await javascript(survivor.url, generation.id, MIRRORED + ahead)
     assert set(said) == {"post", "follow", "eventsource", "websocket"}
-    for door, seen in said.items():
-        assert isinstance(seen, list), f"{door}: {seen}"
+    for transport, seen in said.items():
+        assert isinstance(seen, list), f"{transport}: {seen}"
         one_loss([(kind, n) for kind, n in seen], MIRRORED + ahead)
 
 

@@ -1,5 +1,5 @@
-"""What is read again is charged; a reconnection that is none counts as a request; what is read as
-it comes, or by whoever reconnects as an `EventSource` does, is free."""
+"""Replays have limits. A cursor that resumes nothing counts as a request. Live events, and the
+reconnections of an `EventSource`, are free."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ import websockets
 
 from streamapi.emulator import Emulator
 from streamapi.settings import Settings
-from tests.api.wire import by_json, follow, hear, http, parse, say, unique
+from tests.api.wire import by_json, follow, http, parse, receive, send_message, unique
 from tests.conftest import Running, bearer, running
 
 NOBODYS = "gen_aaaaaaaaaaaaaaaaaaaaaa"
@@ -28,8 +28,8 @@ async def begun(server: Running, words: int = 20) -> str:
     return str(answer.body["id"])
 
 
-def come_again(answer: httpx.Response) -> bool:
-    """Whether it is the one refusal that an `EventSource` survives."""
+def asks_to_reconnect(answer: httpx.Response) -> bool:
+    """Whether it is the only refusal after which an `EventSource` reconnects."""
     return answer.status_code == 200 and bool(re.fullmatch(r"retry: \d+\n\n", answer.text))
 
 
@@ -44,33 +44,33 @@ def come_again(answer: httpx.Response) -> bool:
 async def test_a_cursor_of_nothing_counts(
     emulator: Emulator, method: str, path: str, status: int
 ) -> None:
-    """Well-formed, but of no generation: a request like any other."""
+    """A well-formed cursor without a generation counts as any request does."""
     cursor = f"{NOBODYS}.1"
     cursors: Any = ({"headers": {"Last-Event-ID": cursor}}, {"params": {"after": cursor}})
     async with running(emulator, rate_limit="4/hour") as server, http(server.url) as client:
-        asked = [await client.request(method, path, **it) for it in cursors * 3]
-        assert [answer.status_code for answer in asked] == [status] * 4 + [429] * 2
-        assert int(asked[-1].headers["retry-after"]) > 0
+        answers = [await client.request(method, path, **it) for it in cursors * 3]
+        assert [answer.status_code for answer in answers] == [status] * 4 + [429] * 2
+        assert int(answers[-1].headers["retry-after"]) > 0
 
 
 @pytest.mark.parametrize("cursor", ["x", "5", "", "gen_.1"])
 async def test_a_cursor_that_names_nothing_counts(emulator: Emulator, cursor: str) -> None:
-    """It resumes nothing either."""
+    """It resumes nothing, so it counts too."""
     async with running(emulator, rate_limit="2/hour") as server, http(server.url) as client:
-        asked = [await client.get("/v1/text/stream", params={"after": cursor}) for _ in range(3)]
-        assert [answer.status_code for answer in asked] == [422, 422, 429]
+        answers = [await client.get("/v1/text/stream", params={"after": cursor}) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [422, 422, 429]
 
 
 async def test_anothers_generation_is_nothing(emulator: Emulator, database_url: str) -> None:
-    """Whoever has its id knows no way around the limit."""
+    """The id of another owner's generation is not a way around the limit."""
     settings: dict[str, Any] = {"auth": "keys", "database_url": database_url}
     async with (
         running(emulator, rate_limit="3/hour", **settings) as server,
         http(server.url) as client,
     ):
         mine, yours = [bearer((await server.key("text", owner=it))[0]) for it in ("one", "two")]
-        asked = await client.post("/v1/text", json={"prompt": unique("[[words:3]]")}, headers=mine)
-        at = {"Last-Event-ID": f"{asked.json()['id']}.1"}
+        posted = await client.post("/v1/text", json={"prompt": unique("[[words:3]]")}, headers=mine)
+        at = {"Last-Event-ID": f"{posted.json()['id']}.1"}
         codes = [
             (await client.get("/v1/text/stream", headers={**yours, **at})).status_code
             for _ in range(4)
@@ -81,21 +81,21 @@ async def test_anothers_generation_is_nothing(emulator: Emulator, database_url: 
 
 
 async def test_a_socket_that_resumes_nothing_counts(emulator: Emulator) -> None:
-    """Each message as a request; the socket stays open."""
+    """Each `resume` counts as a request. The socket stays open."""
     async with (
         running(emulator, rate_limit="2/hour") as server,
         websockets.connect(f"{server.ws}/v1/ws") as socket,
     ):
         codes = []
         for _ in range(3):
-            await say(socket, "resume", generation=NOBODYS)
-            codes.append((await hear(socket))["problem"]["code"])
+            await send_message(socket, "resume", generation=NOBODYS)
+            codes.append((await receive(socket))["problem"]["code"])
         assert codes == ["not_found", "not_found", "rate_limited"]
 
 
 async def test_replays_are_bounded_by_number(emulator: Emulator) -> None:
-    """Beyond it, who has a cursor is told when to come again, in the way that an `EventSource`
-    survives; who has none gets 429; a socket gets an `error`."""
+    """Beyond the limit, a client with a cursor is asked to reconnect later, so that an
+    `EventSource` goes on. A client without a cursor gets 429, and a socket gets an `error`."""
     async with running(emulator, replays_per_minute=5) as server, http(server.url) as client:
         generation = await begun(server)
         path = f"/v1/generations/{generation}/events"
@@ -105,20 +105,20 @@ async def test_replays_are_bounded_by_number(emulator: Emulator) -> None:
             assert parse(answer.content)[-1].type == "done"
         for at in ("/v1/text/stream", path):
             refused = await client.get(at, headers=cursor)
-            assert come_again(refused)
+            assert asks_to_reconnect(refused)
             assert 10_000 < int(refused.text.split()[1]) < 14_000
-        assert come_again(await client.post("/v1/text/stream", headers=cursor))
+        assert asks_to_reconnect(await client.post("/v1/text/stream", headers=cursor))
         refused = await client.get(path)
         assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
         assert 10 <= int(refused.headers["retry-after"]) <= 12
         async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-            await say(socket, "resume", generation=generation, ref="r")
-            message = await hear(socket)
+            await send_message(socket, "resume", generation=generation, ref="r")
+            message = await receive(socket)
             assert (message["type"], message["ref"]) == ("error", "r")
             assert message["problem"]["code"] == "rate_limited"
             assert message["problem"]["retry_after"] > 10
-            await say(socket, "ping")
-            assert (await hear(socket))["type"] == "pong"
+            await send_message(socket, "ping")
+            assert (await receive(socket))["type"] == "pong"
 
 
 async def test_replays_are_bounded_by_bytes(emulator: Emulator) -> None:
@@ -134,10 +134,12 @@ async def test_replays_are_bounded_by_bytes(emulator: Emulator) -> None:
             assert passed < 120_000, "more is sent than charged"
         assert answer.json()["code"] == "rate_limited"
         assert passed > 60_000, "more is charged than sent"
-        assert come_again(await client.get(path, headers={"Last-Event-ID": f"{generation}.1"}))
+        assert asks_to_reconnect(
+            await client.get(path, headers={"Last-Event-ID": f"{generation}.1"})
+        )
         async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-            await say(socket, "resume", generation=generation, after=1)
-            assert (await hear(socket))["problem"]["code"] == "rate_limited"
+            await send_message(socket, "resume", generation=generation, after=1)
+            assert (await receive(socket))["problem"]["code"] == "rate_limited"
         ended = await client.get(path, headers={"Last-Event-ID": str(last.id)})
         assert ended.status_code == 204
 
@@ -154,7 +156,7 @@ async def test_what_is_read_as_it_comes_is_no_replay(emulator: Emulator) -> None
             assert parse(answer.content)[-1].type == "done"
             assert len(answer.content) > 3000
             async with websockets.connect(f"{server.ws}/v1/ws") as socket:
-                await say(socket, "start", task="text", request={"prompt": prompt})
+                await send_message(socket, "start", task="text", request={"prompt": prompt})
                 assert (await follow(socket))[-1].type == "done"
         body = {"prompt": unique("[[words:60]] [[pace:0.01]]")}
         params = {"on_disconnect": "continue"}
@@ -200,5 +202,5 @@ async def test_the_answer_so_far_counts_as_a_request(emulator: Emulator) -> None
     """The JSON of a generation may be as long as its log."""
     async with running(emulator, rate_limit="3/hour") as server, http(server.url) as client:
         generation = await begun(server)
-        asked = [await client.get(f"/v1/generations/{generation}") for _ in range(4)]
-        assert [answer.status_code for answer in asked] == [200, 200, 200, 429]
+        answers = [await client.get(f"/v1/generations/{generation}") for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]

@@ -1,4 +1,4 @@
-"""Resuming: a stream that is cut anywhere is taken up again without loss, repetition or cost."""
+"""Resuming: a stream that is cut anywhere goes on without loss, repetition or cost."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def dechunk(body: bytes) -> bytes:
 
 
 class Wire:
-    """A client made of a socket: it reads so many bytes of a response, and hangs up."""
+    """A client on a raw socket, which reads a number of bytes of a response and disconnects."""
 
     def __init__(self, server: Running) -> None:
         self.server = server
@@ -38,7 +38,7 @@ class Wire:
         self.host, self.port = url.hostname, url.port
 
     async def get(self, target: str, upto: int | None = None, last: str | None = None) -> bytes:
-        """The first `upto` bytes of the response to a GET, or all."""
+        """The first `upto` bytes of the response to a GET, or all of it."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         resume = f"Last-Event-ID: {last}\r\n" if last else ""
         head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{resume}\r\n"
@@ -77,7 +77,7 @@ async def finished(server: Running, markers: str = SHORT) -> tuple[str, list[Eve
     return seen[0].data["generation"], seen
 
 
-async def test_a_replay_cut_at_every_byte_is_taken_up(server: Running) -> None:
+async def test_a_replay_cut_at_every_byte_resumes(server: Running) -> None:
     """A finished stream, cut after each of its bytes and resumed from the last whole event, is
     the same stream."""
     generation, seen = await finished(server)
@@ -96,9 +96,7 @@ async def test_a_replay_cut_at_every_byte_is_taken_up(server: Running) -> None:
         await asyncio.gather(*(cut_at(upto) for upto in range(at, min(at + 8, length))))
 
 
-async def test_a_living_stream_cut_anywhere_is_taken_up(
-    server: Running, emulator: Emulator
-) -> None:
+async def test_a_live_stream_cut_anywhere_resumes(server: Running, emulator: Emulator) -> None:
     """The same while the model writes, at every third byte, by the address alone: its
     idempotency key joins the generation when no event had come yet. One request each."""
     wire = Wire(server)
@@ -186,7 +184,7 @@ async def test_silence_by_get_is_broken_by_an_event_without_an_id(pinging: Runni
 
 
 async def test_silence_by_post_is_broken_by_a_comment(emulator: Emulator) -> None:
-    """What can POST can read comments, and is not bothered with events of no meaning."""
+    """A client that can POST can read comments, so it gets no empty events."""
     settings = {"ping_interval": 0.03, "attempt_timeout": 0.3, "stream_open_after": 0.01}
     async with running(emulator, retry_attempts=1, **settings) as it, http(it.url) as client:
         answer = await client.post("/v1/text/stream", json={"prompt": unique(HANG)})
@@ -345,8 +343,10 @@ async def test_what_was_never_yours_is_not_found(client: httpx.AsyncClient, addr
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-async def test_a_cursor_beyond_the_end_is_told(server: Running, client: httpx.AsyncClient) -> None:
-    """An id that this log never had is neither silence nor a clean end."""
+async def test_a_cursor_beyond_the_end_is_a_failure(
+    server: Running, client: httpx.AsyncClient
+) -> None:
+    """An id that this log never had gets a failure, not silence or a clean end."""
     generation, seen = await finished(server)
     answer = await client.get(
         "/v1/text/stream", headers={"Last-Event-ID": f"{generation}.{len(seen) + 5}"}
@@ -381,8 +381,8 @@ SLOW = "[[pace:0.05]] [[words:40]] [[chunk:32]]"
 
 
 async def test_a_silent_stream_is_open_at_once(server: Running, client: httpx.AsyncClient) -> None:
-    """Who resumes a generation on which nothing happens for now gets the status at once, and
-    not only with its next event."""
+    """A client that resumes a silent generation gets the status at once, not with the next
+    event."""
     answer = await client.post(
         "/v1/text",
         json={"prompt": unique("[[fault:hang_after_text after=2]]")},

@@ -15,7 +15,7 @@ from streamapi.generation.event import EVENTS
 from streamapi.generation.generation import Generation
 from streamapi.generation.redis.logs import RedisLogs
 from streamapi.generation.redis.wire import FORMAT
-from tests.api.wire import hear, http, say, unique
+from tests.api.wire import http, receive, send_message, unique
 from tests.conftest import RedisServer, Running, bearer, running, until
 from tests.generation.test_log_contract import START, fresh, hold_on, text
 from tests.generation.test_redis_races import process
@@ -121,8 +121,8 @@ async def test_an_older_process_says_that_it_cannot_read_a_newer_log(
             assert "data:" not in answer.text
         assert unavailable(await client.get(path))
         async with websockets.connect(f"{old.ws}/v1/ws") as socket:
-            await say(socket, "resume", generation=mine.id, after=1)
-            problem = (await hear(socket))["problem"]
+            await send_message(socket, "resume", generation=mine.id, after=1)
+            problem = (await receive(socket))["problem"]
         assert (problem["code"], problem["retryable"]) == ("store_unavailable", True)
 
 

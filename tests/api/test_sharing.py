@@ -1,4 +1,4 @@
-"""Asked before: the cache, single-flight and idempotency keys, over HTTP and sockets."""
+"""Repeated requests: the cache, single-flight and idempotency keys, over HTTP and sockets."""
 
 import asyncio
 import json
@@ -19,8 +19,8 @@ def asking(extra: str = "", **more: Any) -> dict[str, Any]:
     return {"prompt": f"share {uuid4().hex} {extra}", "cache": "use", **more}
 
 
-def asked(emulator: Emulator, body: dict[str, Any]) -> int:
-    """How often the model was asked."""
+def call_count(emulator: Emulator, body: dict[str, Any]) -> int:
+    """How many calls the model got for this prompt."""
     return len(emulator.history.report(body["prompt"])["calls"])
 
 
@@ -49,13 +49,13 @@ async def by_json(client: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, 
 async def test_fifty_at_once_are_one_call(
     server: Running, client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    """Identical requests in flight share one upstream call, whatever their door."""
+    """Identical requests at the same time share one call to the model, on all transports."""
     body = asking()
     asks = [by_json(client, body) for _ in range(20)]
     asks += [by_stream(client, body) for _ in range(20)]
     asks += [by_socket(server, body) for _ in range(10)]
     answers = await asyncio.gather(*asks)
-    assert asked(emulator, body) == 1
+    assert call_count(emulator, body) == 1
     assert len({answer["result"]["text"] for answer in answers}) == 1
     assert len({answer.get("id") or answer["generation"] for answer in answers}) == 50
     assert sorted(answer["cache"] for answer in answers).count("miss") == 1
@@ -64,8 +64,8 @@ async def test_fifty_at_once_are_one_call(
 async def test_an_answer_is_given_again(client: httpx.AsyncClient, emulator: Emulator) -> None:
     """A hit is another generation on the same log; its usage tells what it cost once."""
     body = asking()
-    first = await client.post("/v1/text", json={**body, "metadata": {"who": "one"}})
-    second = await client.post("/v1/text", json={**body, "metadata": {"who": "two"}})
+    first = await client.post("/v1/text", json={**body, "metadata": {"user": "one"}})
+    second = await client.post("/v1/text", json={**body, "metadata": {"user": "two"}})
     one, two = first.json(), second.json()
     assert first.headers["Cache-Status"] == "streamapi; fwd=miss"
     assert second.headers["Cache-Status"] == "streamapi; hit"
@@ -73,9 +73,9 @@ async def test_an_answer_is_given_again(client: httpx.AsyncClient, emulator: Emu
     assert one["result"] == two["result"]
     assert one["usage"] == two["usage"]
     assert one["id"] != two["id"]
-    assert two["metadata"] == {"who": "two"}
+    assert two["metadata"] == {"user": "two"}
     assert two["timings"]["total_ms"] == 0
-    assert asked(emulator, body) == 1
+    assert call_count(emulator, body) == 1
 
 
 async def test_a_replay_comes_in_the_pieces_it_was_written_in(client: httpx.AsyncClient) -> None:
@@ -94,13 +94,13 @@ async def test_a_replay_comes_in_the_pieces_it_was_written_in(client: httpx.Asyn
 async def test_refresh_asks_again_and_is_kept(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    """`refresh` asks the model and replaces what was kept."""
+    """`refresh` calls the model and replaces the cached answer."""
     body = asking()
     await by_json(client, body)
     refreshed = await by_json(client, {**body, "cache": "refresh"})
     again = await by_json(client, body)
     assert (refreshed["cache"], again["cache"]) == ("miss", "hit")
-    assert asked(emulator, body) == 2
+    assert call_count(emulator, body) == 2
 
 
 @pytest.mark.parametrize("cache", ["off", None])
@@ -111,7 +111,7 @@ async def test_text_is_not_shared_unless_asked(
     body = asking(cache=cache)
     await by_json(client, body)
     assert (await by_json(client, body))["cache"] == "miss"
-    assert asked(emulator, body) == 2
+    assert call_count(emulator, body) == 2
 
 
 async def test_classification_is_shared_by_default(client: httpx.AsyncClient) -> None:
@@ -127,18 +127,18 @@ async def test_classification_is_shared_by_default(client: httpx.AsyncClient) ->
 async def test_what_ended_badly_is_not_kept(
     fault: str, client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    """Failed, blocked and length-cut answers are asked for anew."""
+    """Failed, blocked and truncated answers are not cached."""
     body = asking(f"[[fault:{fault} times=1]]")
     await client.post("/v1/text", json=body)
     again = await by_json(client, body)
     assert (again["status"], again["cache"]) == ("done", "miss")
-    assert asked(emulator, body) == 2
+    assert call_count(emulator, body) == 2
 
 
 async def test_a_leader_that_is_cancelled_leaves_its_followers(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    """Cancelling lets go of one generation; who shares its log reads on to the end."""
+    """Cancelling one generation leaves the others on the same log running."""
     body = asking("[[pace:0.02]] [[words:60]]")
     later = {"Prefer": "respond-async"}
     leader = (await client.post("/v1/text", json=body, headers=later)).json()
@@ -148,7 +148,7 @@ async def test_a_leader_that_is_cancelled_leaves_its_followers(
     assert cancelled["status"] == "cancelled"
     answer = await follower
     assert (answer["status"], answer["cache"]) == ("done", "collapsed")
-    assert asked(emulator, body) == 1
+    assert call_count(emulator, body) == 1
     seen = sse.parse((await client.get(leader["events"])).text.splitlines())
     assert seen[-1].type == "cancelled"
     assert seen[-1].n == len(seen)
@@ -159,11 +159,11 @@ async def test_a_leader_that_is_cancelled_leaves_its_followers(
 async def test_the_last_to_cancel_stops_the_model(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    """A log whose last hold is gone stops; who asks then begins anew."""
+    """A log stops with its last generation. The next request starts a new log."""
     body = asking("[[fault:hang_after_text times=1]]")
     later = {"Prefer": "respond-async"}
     both = [(await client.post("/v1/text", json=body, headers=later)).json() for _ in "ab"]
-    await until(lambda: asked(emulator, body), "the model is asked")
+    await until(lambda: call_count(emulator, body), "the model is asked")
     for generation in both:
         await client.post(f"/v1/generations/{generation['id']}/cancel")
     [call] = emulator.history.report(body["prompt"])["calls"]
@@ -182,18 +182,18 @@ async def test_a_key_and_the_cache_go_together(
     two = (await client.post("/v1/text", json=body, headers=headers)).json()
     assert one["cache"] == "hit"
     assert one["id"] == two["id"]
-    assert asked(emulator, body) == 1
+    assert call_count(emulator, body) == 1
 
 
 async def test_a_failure_under_a_key_may_be_tried_again(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    """Who repeats a request that failed wants an answer, not the same failure."""
+    """A repeated request gets a new answer, not the failure of the first one."""
     body = asking("[[fault:no_finish times=1]]", cache="off")
     headers = {"Idempotency-Key": uuid4().hex}
     assert (await client.post("/v1/text", json=body, headers=headers)).status_code == 502
     assert (await client.post("/v1/text", json=body, headers=headers)).status_code == 200
-    assert asked(emulator, body) == 2
+    assert call_count(emulator, body) == 2
 
 
 async def test_a_key_pays_once_when_the_connection_is_cut(
@@ -204,9 +204,9 @@ async def test_a_key_pays_once_when_the_connection_is_cut(
     headers = {"Idempotency-Key": uuid4().hex}
     async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         first = asyncio.create_task(client.post("/v1/text", json=body, headers=headers))
-        await until(lambda: asked(emulator, body), "the model is asked")
+        await until(lambda: call_count(emulator, body), "the model is asked")
         first.cancel()
         await asyncio.wait({first})
         answer = (await client.post("/v1/text", json=body, headers=headers)).json()
     assert answer["status"] == "done"
-    assert asked(emulator, body) == 1
+    assert call_count(emulator, body) == 1

@@ -1,4 +1,4 @@
-"""The WebSocket door: many generations on one socket, and clients that do not behave."""
+"""The WebSocket transport: many generations on one socket, and clients that do not behave."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamapi.emulator import Emulator
-from tests.api.wire import ENDINGS, calls, follow, hear, http, left, say, unique
+from tests.api.wire import ENDINGS, calls, follow, http, left, receive, send_message, unique
 from tests.conftest import Running, running, until
 
 SHORT = "[[words:12]] [[chunk:24]]"
@@ -23,7 +23,7 @@ TALKING = "[[pace:0.02]] [[words:3000]]"
 
 @pytest.fixture(scope="module")
 async def server(emulator: Emulator) -> Any:
-    """A server whose sockets have close bounds."""
+    """A server whose sockets have low bounds."""
     bounds = {"max_generations_per_socket": 5, "max_body_bytes": 100_000, "ping_interval": 0.2}
     async with running(emulator, **bounds) as server:
         yield server
@@ -36,21 +36,21 @@ async def socket(server: Running) -> Any:
 
 
 async def start(socket: Any, markers: str = SHORT, **more: Any) -> str:
-    """Start a text; its prompt."""
+    """Start a text generation, and return its prompt."""
     prompt = unique(markers)
-    await say(socket, "start", task="text", request={"prompt": prompt}, **more)
+    await send_message(socket, "start", task="text", request={"prompt": prompt}, **more)
     return prompt
 
 
 async def alive(socket: Any) -> None:
     """The socket still works."""
-    await say(socket, "ping", ref="alive")
-    while (message := await hear(socket)).get("ref") != "alive":
+    await send_message(socket, "ping", ref="alive")
+    while (message := await receive(socket)).get("ref") != "alive":
         assert message["type"] != "pong"
     assert message == {"type": "pong", "ref": "alive"}
 
 
-# What can be asked.
+# Messages that are good.
 
 
 async def test_a_generation_is_a_row_of_frames(socket: Any) -> None:
@@ -82,12 +82,12 @@ async def test_the_frames_are_the_events_of_the_stream(server: Running, socket: 
 
 
 async def test_five_at_once_on_one_socket(emulator: Emulator, socket: Any) -> None:
-    """Five generations, told apart by their ids; each whole, in order, with one ending."""
+    """Five generations have five ids. Each is whole and in order, and has one ending."""
     prompts = [await start(socket, "[[words:60]] [[pace:0.01]]", ref=n) for n in range(5)]
     seen: dict[str, list[dict[str, Any]]] = {}
     over = 0
     while over < 5:
-        message = await hear(socket)
+        message = await receive(socket)
         seen.setdefault(message["generation"], []).append(message)
         over += message["type"] in ENDINGS
     assert sorted(messages[0]["ref"] for messages in seen.values()) == [0, 1, 2, 3, 4]
@@ -103,21 +103,23 @@ async def test_five_at_once_on_one_socket(emulator: Emulator, socket: Any) -> No
 
 
 async def test_a_socket_of_one_task_needs_no_task(server: Running) -> None:
-    """On /v1/code/ws the task is known; naming it is allowed, another is not."""
+    """On /v1/code/ws the task is known. `task` may name it, but not another task."""
     async with websockets.connect(f"{server.ws}/v1/code/ws") as socket:
-        await say(socket, "start", request={"prompt": unique()}, ref="a")
+        await send_message(socket, "start", request={"prompt": unique()}, ref="a")
         assert (await follow(socket))[-1].data["result"]["code"]
-        await say(socket, "start", task="code", request={"prompt": unique()}, ref="b")
+        await send_message(socket, "start", task="code", request={"prompt": unique()}, ref="b")
         assert (await follow(socket))[-1].type == "done"
-        await say(socket, "start", task="text", request={"prompt": unique()}, ref="c")
-        refused = await hear(socket)
+        await send_message(socket, "start", task="text", request={"prompt": unique()}, ref="c")
+        refused = await receive(socket)
         assert (refused["ref"], refused["problem"]["code"]) == ("c", "invalid_request")
 
 
 async def test_labels_come_on_a_socket(server: Running) -> None:
-    """Each task has its events there."""
+    """The events of a task are the same on a socket."""
     async with websockets.connect(f"{server.ws}/v1/classification/ws") as socket:
-        await say(socket, "start", request={"text": unique(), "labels": ["tides", "bread"]})
+        await send_message(
+            socket, "start", request={"text": unique(), "labels": ["tides", "bread"]}
+        )
         types = [event.type for event in await follow(socket)]
     assert types[0] == "start"
     assert "label" in types
@@ -125,13 +127,13 @@ async def test_labels_come_on_a_socket(server: Running) -> None:
 
 
 async def test_resuming_on_another_socket(server: Running, emulator: Emulator) -> None:
-    """A socket that broke is followed on another, from behind the last event seen."""
+    """After a socket broke, another one resumes behind the last event seen."""
     first = await websockets.connect(f"{server.ws}/v1/ws")
     prompt = await start(first, "[[words:60]] [[pace:0.01]]")
-    seen = [await hear(first) for _ in range(4)]
+    seen = [await receive(first) for _ in range(4)]
     first.transport.abort()
     async with websockets.connect(f"{server.ws}/v1/ws") as second:
-        await say(second, "resume", generation=seen[0]["generation"], after=4, ref="again")
+        await send_message(second, "resume", generation=seen[0]["generation"], after=4, ref="again")
         rest = await follow(second)
     assert [event.n for event in rest] == list(range(5, len(rest) + 5))
     text = "".join(message.get("text", "") for message in seen)
@@ -141,45 +143,45 @@ async def test_resuming_on_another_socket(server: Running, emulator: Emulator) -
 
 
 async def test_resuming_behind_the_ending_shows_the_ending(socket: Any) -> None:
-    """Who asks again for what is over gets its ending, not silence."""
+    """A client that resumes behind the ending gets the ending again, not silence."""
     await start(socket)
     events = await follow(socket)
     generation = events[0].data["generation"]
-    await say(socket, "resume", generation=generation, after=events[-1].n)
+    await send_message(socket, "resume", generation=generation, after=events[-1].n)
     assert await follow(socket) == events[-1:]
 
 
 async def test_resuming_twice_on_one_socket_is_one_reader(server: Running, socket: Any) -> None:
-    """The second takes the place of the first: no event comes twice behind it; and a generation
-    that ends with its last reader does not end in between."""
+    """The second reader replaces the first, so no event comes twice after that. A generation that
+    ends with its last reader does not end in between."""
     request = {"prompt": unique("[[words:60]] [[pace:0.02]]"), "on_disconnect": "cancel"}
-    await say(socket, "start", task="text", request=request)
-    first = await hear(socket)
-    await say(socket, "resume", generation=first["generation"], after=0, ref="again")
-    seen = [await hear(socket)]
+    await send_message(socket, "start", task="text", request=request)
+    first = await receive(socket)
+    await send_message(socket, "resume", generation=first["generation"], after=0, ref="again")
+    seen = [await receive(socket)]
     while seen[-1]["type"] not in ENDINGS:
-        seen.append(await hear(socket))
+        seen.append(await receive(socket))
     assert seen[-1]["type"] == "done"
     again = [m["n"] for m in seen][[m["n"] for m in seen].index(1) :]
     assert again == list(range(1, len(again) + 1))
 
 
 async def test_cancelling_on_the_socket(emulator: Emulator, socket: Any) -> None:
-    """The generation ends as `cancelled`, and the model is hung up on."""
+    """The generation ends as `cancelled`, and the connection to the model closes."""
     prompt = await start(socket, TALKING)
-    generation = (await hear(socket))["generation"]
-    await say(socket, "cancel", generation=generation)
+    generation = (await receive(socket))["generation"]
+    await send_message(socket, "cancel", generation=generation)
     assert (await follow(socket))[-1].data["by"] == "caller"
     assert (await left(emulator, prompt))["outcome"] == "client_left"
 
 
 async def test_one_key_is_one_generation(emulator: Emulator, socket: Any) -> None:
-    """The same idempotency key joins what it began."""
+    """A second `start` with the same idempotency key joins the generation of the first."""
     request = {"prompt": unique(SHORT)}
     key = unique().split()[0]
     ids = set()
     for _ in range(2):
-        await say(socket, "start", task="text", request=request, idempotency_key=key)
+        await send_message(socket, "start", task="text", request=request, idempotency_key=key)
         ids.add((await follow(socket))[0].data["generation"])
     assert len(ids) == 1
     assert len(await calls(emulator, request["prompt"])) == 1
@@ -187,18 +189,18 @@ async def test_one_key_is_one_generation(emulator: Emulator, socket: Any) -> Non
 
 @pytest.mark.parametrize("ref", ["a", 0, 7, None, "é\u2028", "x" * 200, 10**30])
 async def test_the_ref_is_echoed(socket: Any, ref: Any) -> None:
-    """A text or a number, as it was given."""
-    await say(socket, "ping", ref=ref)
-    assert await hear(socket) == {"type": "pong", "ref": ref}
+    """A `ref` is a text or a number, and comes back as it was sent."""
+    await send_message(socket, "ping", ref=ref)
+    assert await receive(socket) == {"type": "pong", "ref": ref}
 
 
-async def test_who_asks_may_be_said(socket: Any) -> None:
-    """`auth` is understood, also where nobody needs it."""
-    await say(socket, "auth", token="anything")
+async def test_auth_is_accepted_without_keys(socket: Any) -> None:
+    """A server without keys accepts `auth` and ignores it."""
+    await send_message(socket, "auth", token="anything")
     await alive(socket)
 
 
-# What cannot be asked. The socket stays open.
+# Messages that are bad. The socket stays open.
 
 
 BAD = {
@@ -256,43 +258,43 @@ BAD = {
 
 
 @pytest.mark.parametrize(("message", "code"), BAD.values(), ids=BAD)
-async def test_a_bad_message_is_told_and_the_socket_stays_open(
+async def test_a_bad_message_gets_an_error_and_the_socket_stays_open(
     socket: Any, message: str, code: str
 ) -> None:
-    """An `error` without a generation, with the problem and the ref; then life goes on."""
+    """The `error` has the problem and the ref, but no generation. The next message works."""
     await socket.send(message)
-    told = await hear(socket)
-    assert told["type"] == "error"
-    assert "generation" not in told
-    assert told["problem"]["code"] == code
-    assert told["problem"]["request_id"]
+    error = await receive(socket)
+    assert error["type"] == "error"
+    assert "generation" not in error
+    assert error["problem"]["code"] == code
+    assert error["problem"]["request_id"]
     await alive(socket)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b'{"type": "ping"}', b"\xff" * 1000])
 async def test_binary_frames_are_refused(socket: Any, data: bytes) -> None:
-    """Messages are text; an empty binary frame is no crash."""
+    """A binary frame gets an `error`, also when it is empty."""
     await socket.send(data)
-    assert (await hear(socket))["problem"]["code"] == "invalid_request"
+    assert (await receive(socket))["problem"]["code"] == "invalid_request"
     await alive(socket)
 
 
-async def test_a_message_in_pieces_is_one(socket: Any) -> None:
-    """Fragments are put together."""
+async def test_a_fragmented_message_is_one_message(socket: Any) -> None:
+    """The fragments of a message are joined."""
     await socket.send(iter(['{"type": ', '"ping", ', '"ref": 1}']))
-    assert await hear(socket) == {"type": "pong", "ref": 1}
+    assert await receive(socket) == {"type": "pong", "ref": 1}
 
 
 async def test_the_wrong_field_is_pointed_at(socket: Any) -> None:
-    """The problem has the same errors as by the other doors."""
-    await say(socket, "start", task="text", request={"prompt": "a", "stop": [""]}, ref=3)
-    told = await hear(socket)
-    assert told["ref"] == 3
-    assert [error["pointer"] for error in told["problem"]["errors"]] == ["/stop/0"]
+    """The problem has the same errors as on the other transports."""
+    await send_message(socket, "start", task="text", request={"prompt": "a", "stop": [""]}, ref=3)
+    error = await receive(socket)
+    assert error["ref"] == 3
+    assert [error["pointer"] for error in error["problem"]["errors"]] == ["/stop/0"]
 
 
 async def test_a_failure_is_an_event_of_its_generation(socket: Any) -> None:
-    """What fails upstream ends the generation, not the socket."""
+    """A failure of the model ends the generation, not the socket."""
     await start(socket, "[[fault:400]]")
     events = await follow(socket)
     assert events[-1].data["problem"]["code"] == "upstream_rejected"
@@ -303,10 +305,10 @@ async def test_a_failure_is_an_event_of_its_generation(socket: Any) -> None:
 # Bounds.
 
 
-async def test_a_bug_in_a_follower_is_told_and_the_socket_stays_open(
+async def test_a_bug_in_a_follower_is_an_error_and_the_socket_stays_open(
     server: Running, socket: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever follows gets an `error` with its ref rather than silence; the log has the reason."""
+    """The client gets an `error` with its ref. The server's log has the reason."""
     generations = server.parts.generations
 
     async def broken(*arguments: Any, **more: Any) -> AsyncIterator[Any]:
@@ -317,7 +319,7 @@ async def test_a_bug_in_a_follower_is_told_and_the_socket_stays_open(
     read = generations.read
     monkeypatch.setattr(generations, "read", broken)
     await start(socket, ref="mine")
-    while (message := await hear(socket))["type"] != "error":
+    while (message := await receive(socket))["type"] != "error":
         assert message["type"] not in ENDINGS
     assert (message["ref"], message["problem"]["code"]) == ("mine", "internal")
     assert message["problem"]["request_id"]
@@ -330,28 +332,28 @@ async def test_a_bug_in_a_follower_is_told_and_the_socket_stays_open(
 
 
 async def test_too_many_generations_are_refused(socket: Any) -> None:
-    """One more than allowed is `too_many_streams`; one that ends makes room."""
+    """One generation too many gets `too_many_streams`. When one ends, another may start."""
     started = []
     for n in range(5):
         await start(socket, TALKING, ref=n)
-        while (message := await hear(socket)).get("ref") != n:
+        while (message := await receive(socket)).get("ref") != n:
             pass
         started.append(message["generation"])
     await start(socket, TALKING, ref="one more")
-    while (message := await hear(socket)).get("ref") != "one more":
+    while (message := await receive(socket)).get("ref") != "one more":
         pass
     assert message["problem"]["code"] == "too_many_streams"
-    await say(socket, "cancel", generation=started[2])
-    while (await hear(socket))["type"] != "cancelled":
+    await send_message(socket, "cancel", generation=started[2])
+    while (await receive(socket))["type"] != "cancelled":
         pass
     await start(socket, SHORT, ref="now")
-    while (message := await hear(socket)).get("ref") != "now":
+    while (message := await receive(socket)).get("ref") != "now":
         pass
     assert message["type"] == "start"
 
 
 async def test_too_many_followed_are_refused(server: Running, socket: Any) -> None:
-    """Resuming counts as starting does: the bound is on what one socket follows."""
+    """A resumed generation counts as a started one does."""
     ids = []
     async with http(server.url) as client:
         for _ in range(7):
@@ -362,10 +364,10 @@ async def test_too_many_followed_are_refused(server: Running, socket: Any) -> No
             )
             ids.append(answer.json()["id"])
         for n, generation in enumerate(ids):
-            await say(socket, "resume", generation=generation, ref=n)
+            await send_message(socket, "resume", generation=generation, ref=n)
         refused = []
-        await say(socket, "ping", ref="end")
-        while (message := await hear(socket))["type"] != "pong":
+        await send_message(socket, "ping", ref="end")
+        while (message := await receive(socket))["type"] != "pong":
             if message["type"] == "error":
                 refused.append(message["problem"]["code"])
         for generation in ids:
@@ -374,7 +376,7 @@ async def test_too_many_followed_are_refused(server: Running, socket: Any) -> No
 
 
 async def closed(socket: Any, seconds: float = 2) -> int:
-    """Read until the server closes; the close code."""
+    """Read until the server closes the socket, and return the close code."""
     async with asyncio.timeout(seconds):
         try:
             while True:
@@ -385,7 +387,7 @@ async def closed(socket: Any, seconds: float = 2) -> int:
 
 @pytest.mark.parametrize("size", [100_001, 3_000_000])
 async def test_a_message_that_is_too_big_closes_the_socket(server: Running, size: int) -> None:
-    """1009, whether it says so or not."""
+    """The socket closes with 1009."""
     async with websockets.connect(f"{server.ws}/v1/ws", close_timeout=1) as socket:
         with suppress(ConnectionClosed):
             await socket.send("x" * size)
@@ -393,7 +395,7 @@ async def test_a_message_that_is_too_big_closes_the_socket(server: Running, size
 
 
 async def test_a_message_that_is_too_big_in_pieces_closes_the_socket(server: Running) -> None:
-    """1009 for fragments that add up, before the last has come."""
+    """The socket closes with 1009 before the last fragment has come."""
     async with websockets.connect(f"{server.ws}/v1/ws", close_timeout=1) as socket:
 
         async def pieces() -> Any:
@@ -407,15 +409,15 @@ async def test_a_message_that_is_too_big_in_pieces_closes_the_socket(server: Run
         assert error.value.rcvd.code == 1009
 
 
-async def test_compression_is_not_spoken(server: Running) -> None:
-    """An offer of permessage-deflate is declined: a small frame cannot unfold into a large one."""
+async def test_compression_is_declined(server: Running) -> None:
+    """permessage-deflate is declined, because a small frame could inflate to a large one."""
     async with websockets.connect(f"{server.ws}/v1/ws", compression="deflate") as socket:
         assert socket.response.headers.get("Sec-WebSocket-Extensions") is None
         await alive(socket)
 
 
 async def test_the_subprotocol_is_optional(server: Running) -> None:
-    """It is accepted when it is offered, and not missed otherwise; others are not chosen."""
+    """It is chosen when the client offers it. Others are not chosen, and none is needed."""
     for offered, chosen in [
         (["streamapi.v1"], "streamapi.v1"),
         (["x", "streamapi.v1"], "streamapi.v1"),
@@ -435,8 +437,8 @@ async def test_a_page_of_another_site_is_refused(server: Running, origin: str, p
     assert refused.value.response.status_code == 403
 
 
-async def test_our_own_page_is_welcome(server: Running) -> None:
-    """An origin that is the host's own, and none at all."""
+async def test_our_own_page_is_accepted(server: Running) -> None:
+    """The origin may be the host's own, or missing."""
     for origin in (server.url, None):
         async with websockets.connect(f"{server.ws}/v1/ws", origin=origin) as socket:
             await alive(socket)
@@ -450,7 +452,7 @@ async def test_an_unknown_socket_is_not_found(server: Running) -> None:
 
 
 async def test_an_idle_socket_is_closed_and_a_busy_one_is_not(emulator: Emulator) -> None:
-    """4408 when nothing is asked; never while a generation runs, nor while it is pinged."""
+    """4408 comes after a silence, but not while a generation runs or the client sends pings."""
     settings = {"socket_idle_timeout": 0.15, "ping_interval": 0.1, "idle_timeout": 5}
     async with running(emulator, **settings) as server:
         idle = await websockets.connect(f"{server.ws}/v1/ws")
@@ -459,11 +461,11 @@ async def test_an_idle_socket_is_closed_and_a_busy_one_is_not(emulator: Emulator
         pinged = await websockets.connect(f"{server.ws}/v1/ws")
         closing = asyncio.create_task(closed(idle))
         while not closing.done():
-            await say(pinged, "ping")
+            await send_message(pinged, "ping")
             await asyncio.sleep(0.03)
         assert await closing == 4408
         for _ in range(5):
-            await say(pinged, "ping")
+            await send_message(pinged, "ping")
             await asyncio.sleep(0.05)
         assert (pinged.state.name, busy.state.name) == ("OPEN", "OPEN")
         busy.transport.abort()
@@ -473,8 +475,8 @@ async def test_an_idle_socket_is_closed_and_a_busy_one_is_not(emulator: Emulator
 # Clients that do not read.
 
 
-async def deaf(server: Running) -> sockets.socket:
-    """A WebSocket whose client reads nothing, and has room for little."""
+async def unread_socket(server: Running) -> sockets.socket:
+    """A WebSocket whose client reads nothing and has a small receive buffer."""
     raw = sockets.socket()
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     raw.setblocking(False)
@@ -500,14 +502,14 @@ def frame(message: dict[str, Any]) -> bytes:
 
 @pytest.fixture
 async def strict(emulator: Emulator) -> Any:
-    """A server that drops a reader soon that cannot be written to."""
+    """A server that soon drops a client that does not read."""
     async with running(emulator, send_timeout=0.3, ping_interval=0.2, disconnect_grace=0) as it:
         yield it
 
 
 async def test_a_client_that_never_reads_is_dropped(strict: Running, emulator: Emulator) -> None:
-    """After `SEND_TIMEOUT` it is gone, and so is what it asked for."""
-    raw = await deaf(strict)
+    """After `SEND_TIMEOUT` the socket is closed, and its generations end."""
+    raw = await unread_socket(strict)
     prompt = unique("[[words:100000]] [[pace:0.0001]] [[chunk:4000]]")
     request = {"prompt": prompt, "max_output_tokens": 65_536}
     message = {"type": "start", "task": "text", "request": request}
@@ -524,10 +526,10 @@ async def test_a_client_that_never_reads_is_dropped(strict: Running, emulator: E
         raw.close()
 
 
-async def test_a_flood_of_pings_is_not_kept(strict: Running) -> None:
-    """Who asks without reading the answers is not read from, and then dropped: what it sends
-    stays in its own buffers."""
-    raw = await deaf(strict)
+async def test_a_flood_of_pings_is_not_buffered(strict: Running) -> None:
+    """The server stops reading from a client that does not read its pongs, and then drops it. So
+    the flood stays in the buffers of the client."""
+    raw = await unread_socket(strict)
     loop = asyncio.get_running_loop()
     flood = frame({"type": "ping", "ref": "x" * 190}) * 100
     sent = 0
@@ -544,9 +546,9 @@ async def test_a_flood_of_pings_is_not_kept(strict: Running) -> None:
     await until(lambda: not strict.parts.sockets, "the socket is dropped", 5)
 
 
-async def test_others_are_served_beside_a_deaf_one(strict: Running) -> None:
-    """One client that does not read holds nobody else up."""
-    raw = await deaf(strict)
+async def test_others_are_served_beside_a_client_that_does_not_read(strict: Running) -> None:
+    """A client that does not read delays no other client."""
+    raw = await unread_socket(strict)
     prompt = unique("[[words:100000]] [[pace:0.0001]] [[chunk:4000]]")
     message = {"type": "start", "task": "text", "request": {"prompt": prompt}}
     await asyncio.get_running_loop().sock_sendall(raw, frame(message))
@@ -560,12 +562,12 @@ async def test_others_are_served_beside_a_deaf_one(strict: Running) -> None:
 
 
 async def test_sockets_that_are_gone_leave_nothing_behind(server: Running) -> None:
-    """However they went, no conversation and no reader stays."""
+    """No conversation and no reader is left, however the socket closed."""
     for n in range(20):
         socket = await websockets.connect(f"{server.ws}/v1/ws")
-        await say(socket, "start", task="text", request={"prompt": unique(SHORT)})
+        await send_message(socket, "start", task="text", request={"prompt": unique(SHORT)})
         if n % 2:
-            await hear(socket)
+            await receive(socket)
         if n % 3:
             socket.transport.abort()
         else:
@@ -575,14 +577,14 @@ async def test_sockets_that_are_gone_leave_nothing_behind(server: Running) -> No
     await until(lambda: not server.parts.generations._readers._readers, "nobody reads any more")
 
 
-async def test_a_drain_says_goodbye(emulator: Emulator) -> None:
-    """1001, after the generations on the socket have had their endings."""
+async def test_a_drain_closes_the_socket(emulator: Emulator) -> None:
+    """The socket closes with 1001 after its generations have their endings."""
     from streamapi.drain import close
 
     async with running(emulator, ping_interval=0.1) as server:
         socket = await websockets.connect(f"{server.ws}/v1/ws", close_timeout=1)
         await start(socket, TALKING)
-        await hear(socket)
+        await receive(socket)
         closing = asyncio.create_task(close(server.parts, 0.05))
         events = await follow(socket)
         assert events[-1].data["problem"]["code"] == "shutting_down"

@@ -1,4 +1,4 @@
-"""The wall between owners: what is another's is not there, on any door."""
+"""The wall between owners: what is another's is not there, on any transport."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 import websockets
 
 from streamapi.emulator import Emulator
-from tests.api.wire import follow, hear, http, parse, say, unique
+from tests.api.wire import follow, http, parse, receive, send_message, unique
 from tests.conftest import PATIENT, RedisServer, Running, bearer, running
 
 NEVER = "gen_" + "0" * 22
@@ -86,8 +86,8 @@ async def test_nor_on_a_socket(walled: Running) -> None:
             for kind, more in (("resume", {"after": 0}), ("cancel", {})):
                 said = []
                 for name in (runs, NEVER):
-                    await say(socket, kind, generation=name, ref=1, **more)
-                    said.append(json.dumps(await hear(socket)))
+                    await send_message(socket, kind, generation=name, ref=1, **more)
+                    said.append(json.dumps(await receive(socket)))
                 assert said[0] == said[1]
                 assert "not_found" in said[0]
         answer = await client.get(f"/v1/generations/{runs}", headers=bearer(mine))
@@ -156,6 +156,6 @@ async def test_owners_share_a_socket_with_nobody(walled: Running) -> None:
         body = {"prompt": unique("[[words:3]]")}
         name = (await client.post("/v1/text", json=body, headers=bearer(mine))).json()["id"]
     async with websockets.connect(f"{walled.ws}/v1/ws") as socket:
-        await say(socket, "auth", token=again)
-        await say(socket, "resume", generation=name, after=0)
+        await send_message(socket, "auth", token=again)
+        await send_message(socket, "resume", generation=name, after=0)
         assert (await follow(socket))[-1].type == "done"

@@ -13,7 +13,7 @@ import websockets
 from streamapi.access import keys
 from streamapi.access.tickets import MemoryTickets
 from streamapi.emulator import Emulator
-from tests.api.wire import Event, calls, follow, hear, http, parse, say, unique
+from tests.api.wire import Event, calls, follow, http, parse, receive, send_message, unique
 from tests.conftest import RedisServer, Running, bearer, running
 
 PATH = "/v1/text/stream"
@@ -115,12 +115,12 @@ async def test_a_socket_takes_one(guarded: Running, emulator: Emulator) -> None:
     generations = []
     for _ in range(2):
         async with websockets.connect(f"{guarded.ws}/v1/ws?ticket={shown}") as socket:
-            await say(socket, "start", task="text", request={"prompt": prompt})
+            await send_message(socket, "start", task="text", request={"prompt": prompt})
             events = await follow(socket)
             assert events[-1].type == "done"
             generations.append(events[-1].data["id"])
-            await say(socket, "start", task="text", request={"prompt": unique(SHORT)})
-            assert (await hear(socket))["problem"]["code"] == "idempotency_key_reused"
+            await send_message(socket, "start", task="text", request={"prompt": unique(SHORT)})
+            assert (await receive(socket))["problem"]["code"] == "idempotency_key_reused"
     assert generations[0] == generations[1]
     assert len(await calls(emulator, prompt)) == 1
 
@@ -269,13 +269,13 @@ async def test_a_sockets_ticket_follows(timed: tuple[Running, Pass], emulator: E
     shown, prompt = await ticket(server, "/v1/ws", key), unique(SHORT)
     for _ in range(2):
         async with websockets.connect(f"{server.ws}/v1/ws?ticket={shown}") as socket:
-            await say(socket, "resume", generation=one, after=2)
+            await send_message(socket, "resume", generation=one, after=2)
             assert (await follow(socket))[-1].type == "done"
             for kind in ("resume", "cancel"):
-                await say(socket, kind, generation=other)
-                assert (await hear(socket))["problem"]["code"] == "forbidden"
-            await say(socket, "start", task="text", request={"prompt": prompt})
-            assert (await hear(socket))["problem"]["code"] == "idempotency_key_reused"
+                await send_message(socket, kind, generation=other)
+                assert (await receive(socket))["problem"]["code"] == "forbidden"
+            await send_message(socket, "start", task="text", request={"prompt": prompt})
+            assert (await receive(socket))["problem"]["code"] == "idempotency_key_reused"
         wait(61.0)
     assert await calls(emulator, prompt) == []
 

@@ -1,5 +1,5 @@
-"""What tests of the doors share: prompts that cannot be confused, the parsing of streams, and
-what the emulator saw."""
+"""Helpers for tests of all transports: unique prompts, parsed streams, and the calls that the
+emulator got."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ ENDINGS = ("done", "failed", "cancelled")
 
 
 def unique(markers: str = "", about: str = "The tides of the sea") -> str:
-    """A prompt that no other test has; the emulator's history finds it by its first word."""
+    """A prompt that no other test has. Its first word finds its calls in the emulator's history."""
     return f"u{secrets.token_hex(6)} {about} {markers}".strip()
 
 
@@ -51,7 +51,7 @@ async def left(emulator: Emulator, prompt: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Event:
-    """One event, from whichever door."""
+    """One event, on any transport."""
 
     type: str
     data: dict[str, Any]
@@ -100,7 +100,7 @@ class Answer:
 
     @property
     def problem(self) -> dict[str, Any]:
-        """The problem, wherever the door puts it."""
+        """The problem: of the response, or of the ending."""
         if self.events:
             return dict(self.ending.data["problem"])
         return self.body
@@ -151,11 +151,13 @@ async def by_get(server: Running, prompt: str, **more: Any) -> Answer:
 async def by_socket(server: Running, prompt: str, **more: Any) -> Answer:
     """Ask on `/v1/ws`."""
     async with websockets.connect(f"{server.ws}/v1/ws") as socket, asyncio.timeout(20):
-        await say(socket, "start", task="text", ref="r", request={"prompt": prompt, **more})
+        await send_message(
+            socket, "start", task="text", ref="r", request={"prompt": prompt, **more}
+        )
         return Answer(200, events=await follow(socket))
 
 
-DOORS = {"json": by_json, "post": by_post, "get": by_get, "socket": by_socket}
+TRANSPORTS = {"json": by_json, "post": by_post, "get": by_get, "socket": by_socket}
 
 
 async def follow_later(server: Running, prompt: str) -> str:
@@ -167,12 +169,12 @@ async def follow_later(server: Running, prompt: str) -> str:
         return str(answer.json()["id"])
 
 
-async def say(socket: Any, kind: str, **more: Any) -> None:
+async def send_message(socket: Any, kind: str, **more: Any) -> None:
     """Send a message."""
     await socket.send(json.dumps({"type": kind, **more}))
 
 
-async def hear(socket: Any, seconds: float = 10) -> dict[str, Any]:
+async def receive(socket: Any, seconds: float = 10) -> dict[str, Any]:
     """The next message."""
     async with asyncio.timeout(seconds):
         return dict(json.loads(await socket.recv()))
@@ -182,7 +184,7 @@ async def follow(socket: Any) -> list[Event]:
     """The events of the only generation on a socket, to its ending."""
     events: list[Event] = []
     while True:
-        message = await hear(socket)
+        message = await receive(socket)
         kind = message.pop("type")
         assert kind != "error", message
         if kind == "ping":

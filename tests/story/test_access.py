@@ -29,8 +29,8 @@ async def client(guarded: Running) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_who_shows_no_key_is_asked_who_it_is(client: httpx.AsyncClient) -> None:
-    """Every door answers 401, and says what to send; the pages and the documents are open."""
+async def test_a_request_without_a_key_is_refused(client: httpx.AsyncClient) -> None:
+    """Every transport answers 401 and says what to send. The pages and documents are open."""
     answer = await client.post("/v1/text", json={"prompt": a_prompt()})
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -40,7 +40,7 @@ async def test_who_shows_no_key_is_asked_who_it_is(client: httpx.AsyncClient) ->
         assert (await client.get(path)).status_code == 200
 
 
-async def test_a_key_opens_every_door(guarded: Running, client: httpx.AsyncClient) -> None:
+async def test_a_key_opens_every_transport(guarded: Running, client: httpx.AsyncClient) -> None:
     """The same header with every request: an answer, a stream, a generation."""
     key, _ = await guarded.key()
     client.headers.update(bearer(key))
@@ -54,8 +54,8 @@ async def test_a_key_opens_every_door(guarded: Running, client: httpx.AsyncClien
     assert again.json()["result"] == answer["result"]
 
 
-async def test_a_browser_says_it_on_its_socket(guarded: Running) -> None:
-    """It cannot set headers there, so its first message is `auth`."""
+async def test_a_browser_authenticates_on_its_socket(guarded: Running) -> None:
+    """A page cannot set headers on a socket, so its first message is `auth`."""
     key, _ = await guarded.key()
     async with websockets.connect(f"{guarded.ws}/v1/text/ws") as socket:
         await socket.send(json.dumps({"type": "auth", "token": key}))
@@ -149,8 +149,8 @@ async def test_a_ticket_stands_for_a_key_in_an_address(
     """`EventSource` sends no headers: a page gets a ticket with its key, and shows that. Presented
     again, as a browser does that reconnects, it joins what it began."""
     key, _ = await guarded.key("text")
-    asked = {"path": "/v1/text/stream"}
-    ticket = (await client.post("/v1/tickets", json=asked, headers=bearer(key))).json()["ticket"]
+    body = {"path": "/v1/text/stream"}
+    ticket = (await client.post("/v1/tickets", json=body, headers=bearer(key))).json()["ticket"]
     query = {"prompt": a_prompt(), "ticket": ticket}
     first, again = [await client.get("/v1/text/stream", params=query) for _ in range(2)]
     assert first.status_code == 200

@@ -162,7 +162,9 @@ async def test_a_failure_before_the_first_token_is_retried(
     assert len(emulator.history.report(prompt)["calls"]) == 3
 
 
-async def test_a_failure_after_it_is_told(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_a_failure_after_it_is_an_ending(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
     """Once content came, nothing is retried: what came stands, and the ending says what failed."""
     prompt = a_prompt("[[fault:no_finish]]")
     seen = await follow(client, "/v1/text/stream", params={"prompt": prompt})
