@@ -91,7 +91,7 @@ def _keys_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     create.add_argument(
         "--owner",
         required=True,
-        help="the owner of the key; its keys share all",
+        help="the owner; all keys of an owner see the same generations",
     )
     create.add_argument("--name", default="", help="a label that says what the key is for")
     create.add_argument(
@@ -141,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--child", help=argparse.SUPPRESS)  # for the supervisor only
     serve.set_defaults(command=_serve)
     emulate = commands.add_parser("emulate", help="serve Gemini's API, with scripted answers")
-    emulate.add_argument("--bind", default="127.0.0.1:8001", help="default: %(default)s")
+    emulate.add_argument(
+        "--bind", default="127.0.0.1:8001", help="address and port; default: %(default)s"
+    )
     emulate.add_argument("--pace", type=float, default=0.02, help="seconds between chunks")
     emulate.add_argument("--chunk", type=int, default=24, help="characters in a chunk")
     emulate.set_defaults(command=_emulate)

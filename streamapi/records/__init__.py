@@ -1,11 +1,10 @@
-"""What survives a restart: tables, how they came to be, and the only SQL there is.
+"""The records that survive a restart. Only this package has SQL.
 
-tables.py      what is kept, as SQLAlchemy Core has it
-migrations/    how a database becomes that (Alembic)
-database.py    one database, by its URL: transactions, time-outs, what an engine needs
+tables.py      the tables, for SQLAlchemy Core
+migrations/    the steps that make the tables (Alembic)
+database.py    one database, by its URL: transactions, time-outs and engines
 keys.py        the functions on keys
 
-A function takes a transaction and returns plain values. Nobody holds one while a stream runs:
-the functions are called at the start and the end of things, and `Database` gives the connection
-back. What differs between engines stands in `database.py` alone.
+A function opens a transaction, closes it, and returns plain values. So no stream holds a
+connection while it runs. Only `database.py` depends on the engine.
 """

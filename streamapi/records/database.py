@@ -1,9 +1,9 @@
-"""One database by its URL: transactions, time-outs, and what an engine needs.
+"""One database by its URL: transactions, time-outs, and the settings of its engine.
 
-SQLite's ways stand here and nowhere else. Its transactions are begun by us, because Python's
-driver begins them too late for a read and not at all for a change of tables: a reader takes a
-snapshot, a writer takes the one write lock at once, so that it waits for it instead of failing
-in the middle. What goes wrong outside of us is `StoreUnavailable`, whatever the engine calls it.
+Only this module depends on SQLite. It begins transactions itself: Python's driver begins them too
+late for a read, and not at all for a change of tables. A reader takes a snapshot. A writer takes
+the one write lock at its start, so that it waits for the lock instead of failing later. Every
+failure of the database is `StoreUnavailable`, whatever the engine calls it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as NoneFree
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from streamapi.errors import StoreUnavailable
@@ -30,55 +30,56 @@ logger = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 CONNECTIONS = 4
-"""At once and per process. Whoever finds none free waits, within the time-out."""
+"""Connections of one process. A transaction waits for a free one, within its time-out."""
 
-MIGRATING = 60.0
-"""Seconds for the tables to become what they should be; another process may be at it."""
+MIGRATION_SECONDS = 60.0
+"""Seconds for the migrations, with the wait for another process that runs them."""
 
 
 class Database:
-    """The records' home. `timeout` is how many seconds a transaction may take, waits included."""
+    """The database of the records. A transaction may take `timeout` seconds, with its waits."""
 
     def __init__(self, url: str, timeout: float = 5.0) -> None:
         self._url = url
-        self._shown = sa.make_url(url).render_as_string(hide_password=True)
+        self._safe_url = sa.make_url(url).render_as_string(hide_password=True)
         self._timeout = timeout
         self._engine = _sqlite(url, timeout)
         self._writing = self._engine.execution_options(streamapi_begin="IMMEDIATE")
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that sees one moment. Raises `StoreUnavailable`."""
+        """A transaction that reads one snapshot. Raises `StoreUnavailable`."""
         async with self._transaction(self._engine, self._timeout) as connection:
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that changes something, wholly or not at all. Raises
-        `StoreUnavailable`."""
+        """A transaction that writes, all or nothing. Raises `StoreUnavailable`."""
         async with self._transaction(self._writing, self._timeout) as connection:
             yield connection
 
     async def migrate(self) -> None:
-        """Make the tables what this version needs. Of several processes that start at once one
-        does it, and the others find it done. Raises `UnsafeSettings`."""
-        # An engine of its own: the others' connections give up a lock after a look's time-out.
-        engine = _sqlite(self._url, MIGRATING)
+        """Run the migrations that are missing. Of several processes that start at the same time,
+        one runs them and the others wait. Raises `UnsafeSettings`."""
+        # An engine for this only: the connections of `self._engine` wait a shorter time for locks.
+        engine = _sqlite(self._url, MIGRATION_SECONDS)
         writing = engine.execution_options(streamapi_begin="IMMEDIATE")
         try:
             await self._share_file()
-            async with self._transaction(writing, MIGRATING) as connection:
+            async with self._transaction(writing, MIGRATION_SECONDS) as connection:
                 await connection.run_sync(_upgrade)
         except StoreUnavailable as error:
-            raise UnsafeSettings(f"STREAMAPI_DATABASE_URL={self._shown}: {error}") from None
+            raise UnsafeSettings(f"STREAMAPI_DATABASE_URL={self._safe_url}: {error}") from None
         except CommandError as error:
-            said = f"it was made by another version ({error})"
-            raise UnsafeSettings(f"STREAMAPI_DATABASE_URL={self._shown}: {said}.") from None
+            raise UnsafeSettings(
+                f"STREAMAPI_DATABASE_URL={self._safe_url}: another version of streamapi made its "
+                f"tables ({error}). Run that version, or set another database."
+            ) from None
         finally:
             await engine.dispose()
 
     async def aclose(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -89,18 +90,18 @@ class Database:
             async with asyncio.timeout(seconds), engine.begin() as connection:
                 yield connection
         except IntegrityError:
-            raise  # the database answers; it is we who are wrong
-        except (DBAPIError, NoneFree, TimeoutError, OSError) as error:
-            # The driver's words; never the statement or its values.
-            why = error.orig if isinstance(error, DBAPIError) else type(error).__name__
-            logger.warning("the database is out of reach: %s", why)
+            raise  # a bug of ours: the database works
+        except (DBAPIError, NoFreeConnection, TimeoutError, OSError) as error:
+            # The message of the driver, and never the statement or its values.
+            reason = error.orig if isinstance(error, DBAPIError) else type(error).__name__
+            logger.warning("the database cannot be reached: %s", reason)
             raise StoreUnavailable("The records cannot be reached.") from error
 
     async def _share_file(self) -> None:
-        """Let readers read while one writes (SQLite's WAL). The file remembers it. The switch
-        does not wait for other processes, so it is tried again. Without aiosqlite: where it
-        cannot open a file, its thread complains once more when the loop is over."""
-        end = asyncio.get_running_loop().time() + MIGRATING
+        """Switch the file to SQLite's WAL, so that reads go on during a write. The file keeps the
+        mode. The switch does not wait for locks, so it is tried again. It does not use aiosqlite,
+        whose thread raises after the end of the loop when it could not open a file."""
+        end = asyncio.get_running_loop().time() + MIGRATION_SECONDS
         while True:
             try:
                 return await asyncio.to_thread(_share, str(self._engine.url.database))
@@ -129,7 +130,7 @@ def _sqlite(url: str, timeout: float) -> AsyncEngine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
-        cursor.execute("PRAGMA synchronous=FULL")  # a key that was revoked stays so, power or not
+        cursor.execute("PRAGMA synchronous=FULL")  # a revocation must survive a power cut
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 

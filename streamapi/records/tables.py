@@ -1,7 +1,7 @@
-"""The tables as they are now. Each change is a migration too; a test compares the two.
+"""The tables as they are now. Each change needs a migration; a test compares the two.
 
-Moments are seconds since 1970, as everywhere in the program. Types are those that every engine
-has.
+Times are in seconds since 1970, as everywhere in the program. The types are those that every
+engine has.
 """
 
 from sqlalchemy import JSON, BigInteger, Column, Double, MetaData, String, Table, Text

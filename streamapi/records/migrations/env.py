@@ -1,4 +1,4 @@
-"""Alembic runs this: on the connection, and in the transaction, that `database.py` began."""
+"""Alembic runs this module, in the transaction that `database.py` has begun."""
 
 from alembic import context
 
@@ -7,6 +7,6 @@ from streamapi.records.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    transactional_ddl=True,  # SQLite's is, since `database.py` begins its transactions itself
+    transactional_ddl=True,  # also on SQLite: `database.py` begins the transaction
 )
 context.run_migrations()

@@ -1,4 +1,4 @@
-"""Who may ask: the table of keys."""
+"""The table of keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """From nothing."""
+    """Make the table."""
     op.create_table(
         "keys",
         sa.Column("id", sa.String(64), primary_key=True),
@@ -30,5 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """To nothing: every key is forgotten."""
+    """Drop the table, with every key."""
     op.drop_table("keys")
