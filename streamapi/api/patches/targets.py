@@ -36,9 +36,9 @@ class Uses:
         for name in self.methods:
             if name not in vars(self.owner):
                 raise MissingTarget(f"{where} has no `{name}`")
-        known = {name for function in vars(self.owner).values() for name in _names(function)}
+        functions = [it for it in vars(self.owner).values() if isinstance(it, FunctionType)]
         for name in self.attributes:
-            if name not in known:
+            if not any(name in _names(function) for function in functions):
                 raise MissingTarget(f"{where} does not use `{name}`")
 
 
