@@ -55,7 +55,7 @@ export function errorCard(error, { unplaced = [], keySent = false, retry }) {
   );
 }
 
-/** The button counts down the seconds that the server asked to wait, and works after them. */
+/** A button that is disabled for `wait` seconds and shows the countdown. */
 function retryButton(wait, retry) {
   const button = el('button', { type: 'button', id: 'retry', textContent: 'Try again' });
   button.addEventListener('click', retry);

@@ -88,7 +88,7 @@ export function showSummary(answer = null) {
     'Thoughts in output': usage.thought_tokens,
     'Requested model': model.requested,
     'Served by model': model.served,
-    'Ignored settings': model.dropped?.length ? model.dropped.join(', ') : model.served ? 'none' : undefined,
+    'Dropped settings': model.dropped?.length ? model.dropped.join(', ') : model.served ? 'none' : undefined,
     Cache: cache,
     'Finish reason': finish,
     'Time in queue': timings.queue_ms === undefined ? undefined : `${timings.queue_ms} ms`,

@@ -124,7 +124,7 @@ async def test_an_invalid_field_has_its_error_beside_it(page: Page, transport: s
 
 
 @in_browser
-@pytest.mark.parametrize("size", [(390, 844), (1440, 900)], ids=["phone", "desk"])
+@pytest.mark.parametrize("size", [(390, 844), (1440, 900)], ids=["phone", "desktop"])
 async def test_opened_options_are_visible(page: Page, size: tuple[int, int]) -> None:
     """The bar with the buttons does not cover them, open or closed."""
     await page.set_viewport_size({"width": size[0], "height": size[1]})
@@ -225,7 +225,7 @@ async def test_labels_are_shown_as_bars(page: Page) -> None:
 
 @in_browser
 async def test_nothing_is_wider_than_the_screen(page: Page) -> None:
-    """On a phone, a tablet and a desk, with every panel open."""
+    """On a phone, a tablet and a desktop, with every panel open."""
     await page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
     await run(page, "post", "Narrow.")
     await reaches(page, "done")
