@@ -132,7 +132,7 @@ def _generations(settings: Settings, logs: Logs, metrics: Metrics) -> Generation
         retry_policy(settings, settings.log_max_bytes),
         Admission(admission_bounds(settings)),
         grace=settings.disconnect_grace,
-        key_ttl=settings.keys_remembered,
+        idempotency_ttl=settings.keys_remembered,
         cache_ttl=settings.cache_ttl,
         observers=[metrics.ended],
     )

@@ -48,7 +48,7 @@ class Running(NamedTuple):
 
 class Generations:
     """All generations of this process. Times are in seconds: `grace` is how long a generation
-    without a reader waits for one, `key_ttl` how long an idempotency key is remembered, and
+    without a reader waits for one, `idempotency_ttl` how long an idempotency key is remembered, and
     `cache_ttl` how long an answer is. The `observers` get the record of each log that this process
     ends."""
 
@@ -59,7 +59,7 @@ class Generations:
         admission: Admission,
         *,
         grace: float,
-        key_ttl: float,
+        idempotency_ttl: float,
         cache_ttl: float,
         observers: Sequence[Observer] = (),
     ) -> None:
@@ -68,8 +68,8 @@ class Generations:
         self._admission = admission
         self.circuits = Circuits()
         self._observers = observers
-        self._sharing = Sharing(logs, key_ttl, cache_ttl)
-        self._key_ttl = key_ttl
+        self._sharing = Sharing(logs, idempotency_ttl, cache_ttl)
+        self._idempotency_ttl = idempotency_ttl
         self._producing: dict[asyncio.Task[None], Running] = {}
         self._readers = Readers(logs, grace)
         self.pacer = ReplayPacer()
@@ -100,7 +100,7 @@ class Generations:
         Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the charge raises."""
         if self.closing:
             raise ShuttingDown("This process takes no new work.")
-        generation = _generation(caller, request, self._key_ttl)
+        generation = _generation(caller, request, self._idempotency_ttl)
         pending = PendingLog(self._logs, generation)
         try:
             earlier = await self._sharing.earlier(request, generation, pending.hold)
@@ -260,7 +260,7 @@ def _rfc3339(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _generation(caller: Caller, request: GenerationRequest, key_ttl: float) -> Generation:
+def _generation(caller: Caller, request: GenerationRequest, idempotency_ttl: float) -> Generation:
     token = secrets.token_urlsafe(16)
     return Generation(
         id=f"gen_{token}",
@@ -273,7 +273,7 @@ def _generation(caller: Caller, request: GenerationRequest, key_ttl: float) -> G
         metadata=request.metadata,
         on_disconnect=request.on_disconnect,
         digest=request.digest,
-        promise=0.0 if request.idempotency_key is None else key_ttl,
+        promise=0.0 if request.idempotency_key is None else idempotency_ttl,
     )
 
 

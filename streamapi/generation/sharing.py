@@ -28,9 +28,9 @@ Begin = Callable[[], Awaitable[None]]
 class Sharing:
     """Claims names for a generation that is about to begin. Times are in seconds."""
 
-    def __init__(self, logs: Logs, key_ttl: float, cache_ttl: float) -> None:
+    def __init__(self, logs: Logs, idempotency_ttl: float, cache_ttl: float) -> None:
         self._logs = logs
-        self._key_ttl = key_ttl
+        self._idempotency_ttl = idempotency_ttl
         self._cache_ttl = cache_ttl
 
     async def earlier(
@@ -58,7 +58,7 @@ class Sharing:
         name = f"key/{generation.owner}/{_tagged(request.idempotency_key or '')}"
         replaces: str | None = None
         while True:
-            earlier = await self._claim(name, generation, begin, self._key_ttl, replaces)
+            earlier = await self._claim(name, generation, begin, self._idempotency_ttl, replaces)
             if earlier is None:
                 return None
             if earlier.digest != generation.digest:

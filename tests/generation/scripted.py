@@ -51,7 +51,7 @@ def generations(
     logs: Logs, retry_policy: RetryPolicy = QUICK, grace: float = 0.1, **more: Any
 ) -> Generations:
     """The generations of a process, which try again quickly."""
-    ttls = {"key_ttl": 3600.0, "cache_ttl": 3600.0}
+    ttls = {"idempotency_ttl": 3600.0, "cache_ttl": 3600.0}
     more = {**ttls, "admission": defaults.admission(), **more}
     return Generations(logs, retry_policy, grace=grace, **more)
 
