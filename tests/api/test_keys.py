@@ -318,8 +318,8 @@ async def test_keys_are_administered(guarded: Running, client: httpx.AsyncClient
         assert (await client.delete(f"/v1/keys/{made['id']}")).status_code == 204
     assert (await client.get("/v1/models", headers=bearer(made["key"]))).status_code == 401
     assert (await client.delete("/v1/keys/key_x")).json()["code"] == "not_found"
-    [dead] = [k for k in (await client.get("/v1/keys")).json()["data"] if k["id"] == made["id"]]
-    assert dead["revoked"]
+    [revoked] = [k for k in (await client.get("/v1/keys")).json()["data"] if k["id"] == made["id"]]
+    assert revoked["revoked"]
 
 
 async def test_keys_come_by_pages(guarded: Running, client: httpx.AsyncClient) -> None:
