@@ -576,8 +576,8 @@ SIGNS = {"hidden thoughts": Chunk(thought="hm "), "held back text": Chunk("hm ")
 async def test_a_model_that_writes_is_alive(sign: str, models: int) -> None:
     """What no reader sees yet still says that the model works: no deadline but the total ends it,
     not the attempt's, not the budget of the first content, not the share of it."""
-    retry_policy = msgspec.structs.replace(QUICK, attempt=0.05, first_content=0.1, idle=0.15)
-    steps = [step for _ in range(10) for step in (SIGNS[sign], Pause(0.03))]
+    retry_policy = msgspec.structs.replace(QUICK, attempt=0.3, first_content=0.5, idle=0.3)
+    steps = [step for _ in range(14) for step in (SIGNS[sign], Pause(0.05))]
     model = Scripted([*steps, *say("a"), END])
     others = [Scripted([*say("b"), END], name="other")] * (models - 1)
     events = await produce(model, *others, retry_policy=retry_policy, parser=Silent)
