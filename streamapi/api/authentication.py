@@ -39,10 +39,28 @@ _BEARER = re.compile(r"bearer +([!-~]{1,500}) *", re.IGNORECASE)
 SEND = "Send `Authorization: Bearer <key>`."
 
 
-def open_to_all(view: V) -> V:
-    """Mark a route that needs no credential."""
-    view.open_to_all = True  # type: ignore[attr-defined]
-    return view
+PUBLIC = "it shows what the program is, and nothing that it holds"
+"""Why pages and documents need no credential."""
+
+
+def open_to_all(why: str) -> Callable[[V], V]:
+    """Mark a route that needs no credential, with the reason."""
+
+    def mark(view: V) -> V:
+        view.open_to_all = why  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def any_scope(why: str) -> Callable[[V], V]:
+    """Mark a route that every key may use, whatever its scopes, with the reason."""
+
+    def mark(view: V) -> V:
+        view.any_scope = why  # type: ignore[attr-defined]
+        return view
+
+    return mark
 
 
 def needs(scope: str) -> Callable[[V], V]:

@@ -9,8 +9,8 @@ A `Description` is a frozen value that the view carries; it changes nothing abou
 answered. `documents/` reads these values when a document is first asked for. The docstring of the
 view is the summary of the route, and what follows its first paragraph is the description.
 
-A new route needs its file and its test: shapes, parameters and tags that no other route has belong
-into the file. What several routes share is in `shapes.py`, in `parameters.py` and here.
+A new route needs its file and its test: shapes, parameters, headers and tags that no other route
+has belong into the file. What several routes share is in `shapes.py`, in `parameters.py` and here.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,13 +67,25 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Header:
+    """A header of a response, beyond those that every response has."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+GENERATION_ID = Header("Generation-Id", "The id of the generation.")
+LOCATION = Header("Location", "The URL of the new resource.")
+
+
+@dataclass(frozen=True)
 class Reply:
-    """A successful response. `body` is a msgspec struct, `str` for a text, or None for no body;
-    `headers` are names from `documents/components.py`."""
+    """A successful response. `body` is a msgspec struct, `str` for a text, or None for no body."""
 
     description: str
     body: type | None = None
-    headers: tuple[str, ...] = ()
+    headers: tuple[Header, ...] = ()
     media_type: str = "application/json"
 
 
@@ -85,6 +97,7 @@ class EventStream:
     description: str
     done: type = DoneAnswer
     pings: bool = False
+    headers: tuple[Header, ...] = (GENERATION_ID,)
 
     @property
     def body(self) -> type:

@@ -1,17 +1,14 @@
 """The tasks of the API: one file each.
 
-    task.py            what a task is made of
-    text.py            the task `text`: prose from a prompt or a conversation
-    code.py            the task `code`: code in one language, and its explanation
-    classification.py  the task `classification`: the labels that fit a text
-    labels.py          the labels in a model's answer: their schema and their parser
-    fences.py          fenced code blocks, split as they arrive
-    prose.py           whether the beginning of an answer is certainly prose
-    syntax/            whether code parses
-
 A module here that has a `TASK` is a task: it gets its JSON, SSE and WebSocket routes, its OpenAPI
 entry and its place on the demo page, with no other edit. A task cannot have the name of another
-resource, such as `generations` or `models`.
+resource, such as `generations` or `models`. The other modules are what tasks are made of:
+
+    task.py     what a task is made of
+    labels.py   the labels in a model's answer: their schema and their parser
+    fences.py   fenced code blocks, split as they arrive
+    prose.py    whether the beginning of an answer is certainly prose
+    syntax/     whether code parses
 """
 
 import importlib

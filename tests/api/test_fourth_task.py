@@ -10,6 +10,7 @@ import websockets
 
 from streamapi import tasks
 from streamapi.emulator import Emulator
+from tests import test_promises
 from tests.api.wire import follow, parse, send_message, unique
 from tests.conftest import Running, running
 
@@ -112,6 +113,13 @@ async def test_it_is_documented(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert "post" in paths["/v1/summary"]
     assert set(paths["/v1/summary/stream"]) >= {"get", "post"}
+
+
+async def test_it_keeps_the_promises_of_a_task(server: Running) -> None:
+    """No promise asks for a line in another file."""
+    assert "summary" in tasks.every_task()
+    test_promises.test_every_route_has_a_limit_or_says_why_not()
+    test_promises.test_every_package_is_an_index_of_its_modules()
 
 
 async def test_it_is_gone_with_its_file(emulator: Emulator) -> None:

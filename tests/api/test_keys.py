@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import time
 from typing import Any
 
@@ -18,26 +19,6 @@ from tests.api.test_docs import checked
 from tests.api.wire import follow, http, parse, receive, send_message, unique
 from tests.conftest import RedisServer, Running, bearer, running, until
 
-OPEN = {
-    "asyncapi_json",
-    "docs",
-    "health.healthz",
-    "health.readyz",
-    "manual.llms",
-    "manual.page",
-    "openapi",
-    "openapi_3_1",
-    "pages.error_page",
-    "pages.index",
-    "pages.static",
-    "scalar_js",
-    "start_js",
-}
-"""Routes that need no key: the pages, the documents and the health checks."""
-
-ANY_KEY = {"models.models", "models.model", "tickets.create"}
-"""Routes that need any key, with any scope."""
-
 OWN = {"generations.get", "generations.events", "generations.cancel", "generations.forget"}
 """Routes to a generation, which need a key of its owner with the scope of its task."""
 
@@ -48,18 +29,19 @@ async def client(guarded: Running) -> Any:
         yield client
 
 
-def requests(server: Running) -> list[tuple[str, str, str]]:
-    """Every route of the app: its name, a method and a path that it matches."""
+def requests(server: Running) -> list[tuple[str, Any, str, str]]:
+    """Every route of the app: its name, its view, a method and a path that it matches."""
     from streamapi.app import create_app
 
     found = []
-    for rule in create_app(server.parts.settings).url_map.iter_rules():
+    app = create_app(server.parts.settings)
+    for rule in app.url_map.iter_rules():
         path = rule.rule.replace("<generation_id>", "gen_x").replace("<key_id>", "key_x")
         path = path.replace("<model_id>", "gemini-3.8-flash").replace("<path:name>", "style.css")
-        path = path.replace("<code>", "not_found")
+        path = re.sub("<.*?>", "not_found", path)
         for method in (rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}:
             if not rule.websocket:
-                found.append((rule.endpoint, method, path))
+                found.append((rule.endpoint, app.view_functions[rule.endpoint], method, path))
     return found
 
 
@@ -68,34 +50,35 @@ def example(server: Running, endpoint: str) -> dict[str, Any]:
     return dict(task.example) if task else {"owner": "acme", "scopes": ["text"]}
 
 
-async def test_every_route_needs_a_key_or_is_on_the_list(
+async def test_every_route_needs_a_key_or_says_why_not(
     guarded: Running, client: httpx.AsyncClient
 ) -> None:
-    """A request without a key gets a 401, unless its route is in `OPEN`."""
-    without_key = set()
-    for endpoint, method, path in requests(guarded):
-        answer = await client.request(method, path)
-        if answer.status_code != 401:
-            without_key.add(endpoint)
-            continue
-        assert answer.json()["code"] == "unauthenticated", path
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    """A request without a key gets a 401, unless its route is open to all, with a reason."""
     document = (await client.get("/openapi.json")).json()["paths"]
-    for endpoint, method, path in requests(guarded):
+    for _, view, method, path in requests(guarded):
+        answer = await client.request(method, path)
+        why = getattr(view, "open_to_all", "")
+        assert (answer.status_code != 401) == bool(why), (
+            f'{path}: @open_to_all("why") opens a route'
+        )
+        if not why:
+            assert answer.json()["code"] == "unauthenticated", path
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
         operation = document.get(path, {}).get(method.lower())
-        assert operation is None or ("security" in operation) != (endpoint in OPEN), path
-    assert without_key == OPEN, f"mark with @open_to_all, or add to OPEN: {without_key ^ OPEN}"
+        assert operation is None or ("security" in operation) != bool(why), path
 
 
 async def test_every_route_needs_its_scope(guarded: Running, client: httpx.AsyncClient) -> None:
-    """A key with every other scope gets a 403. Routes without a scope are in the sets above."""
+    """A key with every other scope gets a 403. A route without a scope says why."""
     scopes = [*guarded.parts.tasks, *OTHER_SCOPES]
-    for endpoint, method, path in requests(guarded):
-        if endpoint in OPEN | ANY_KEY | OWN:
+    for endpoint, view, method, path in requests(guarded):
+        why = getattr(view, "open_to_all", "") or getattr(view, "any_scope", "")
+        if why or endpoint in OWN:
             continue
-        task = endpoint.partition(".")[0]
-        own = {"metrics": "usage", **{name: name for name in guarded.parts.tasks}}
-        needed = own.get(task, "admin")
+        family = endpoint.partition(".")[0]
+        known = {"keys": "admin", "metrics": "usage", **{it: it for it in guarded.parts.tasks}}
+        needed = known.get(family) or getattr(view, "needs", None)
+        assert needed in scopes, f'{path}: mark it with @needs("scope") or @any_scope("why")'
         key, _ = await guarded.key(*(scope for scope in scopes if scope != needed))
         body = example(guarded, endpoint) if method == "POST" else None
         query = example(guarded, endpoint) if method == "GET" and path.endswith("stream") else None

@@ -1,4 +1,4 @@
-"""A new route is one file: dropped among the others, it is served, guarded and documented."""
+"""A new route is one file and its test: the server finds the file, guards it and documents it."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +11,8 @@ from streamapi.api import routes
 from streamapi.app import create_app
 from streamapi.emulator import Emulator
 from streamapi.settings import Settings
+from tests import test_promises
+from tests.api import test_keys
 from tests.conftest import Running, running
 
 ECHOES = '''
@@ -20,14 +22,16 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 from quart import Blueprint, Response
 
+from streamapi.api.authentication import any_scope
 from streamapi.api.body import read_object
-from streamapi.api.description import Description, Parameter, Reply, Tag
+from streamapi.api.description import Description, Header, Parameter, Reply, Tag
 from streamapi.errors import NotFound
 from streamapi.generation.event import encode
 from streamapi.validation import validate
 
 ECHOES = Tag("Echoes", "What comes back.")
 LOUD = Parameter("loud", "Whether the echo shouts.", {"type": "boolean"})
+DISTANCE = Header("Echo-Distance", "How far the sound went, in metres.")
 
 routes = Blueprint("echoes", __name__, url_prefix="/v1/echoes")
 
@@ -50,14 +54,15 @@ class Echo(Struct):
 @Description(
     "make_echo",
     ECHOES,
-    {200: Reply("The echo.", Echo)},
+    {200: Reply("The echo.", Echo, (DISTANCE,))},
     takes=(LOUD,),
     body=EchoRequest,
     examples={"hello": {"text": "Hello!"}},
     fails=(NotFound,),
 )
+@any_scope("an echo costs nothing")
 async def make() -> Response:
-    """Hear a text again."""
+    """Get a text back."""
     wanted = validate(EchoRequest, await read_object())
     if wanted.text == "silence":
         raise NotFound("Silence has no echo.")
@@ -104,17 +109,20 @@ async def test_it_is_documented(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     operation = document["paths"]["/v1/echoes"]["post"]
     assert (operation["operationId"], operation["tags"]) == ("make_echo", ["Echoes"])
-    assert operation["summary"] == "Hear a text again"
+    assert operation["summary"] == "Get a text back"
     assert {"name": "Echoes", "description": "What comes back."} in document["tags"]
     schemas, place = document["components"]["schemas"], "#/components/schemas/"
-    [asked] = operation["requestBody"]["content"].values()
-    assert asked["schema"] == {"$ref": f"{place}EchoRequest"}
-    assert asked["examples"]["hello"]["value"] == {"text": "Hello!"}
+    [body] = operation["requestBody"]["content"].values()
+    assert body["schema"] == {"$ref": f"{place}EchoRequest"}
+    assert body["examples"]["hello"]["value"] == {"text": "Hello!"}
     answer = operation["responses"]["200"]["content"]["application/json"]
     assert answer["schema"] == {"$ref": f"{place}Echo"}
     assert {"EchoRequest", "Echo"} <= set(schemas)
     assert {"$ref": "#/components/parameters/loud"} in operation["parameters"]
     assert document["components"]["parameters"]["loud"]["in"] == "query"
+    headers = document["components"]["headers"]
+    assert "Echo-Distance" in operation["responses"]["200"]["headers"]
+    assert headers["Echo-Distance"]["description"] == "How far the sound went, in metres."
     errors = {
         code
         for response in operation["responses"].values()
@@ -131,7 +139,16 @@ async def test_it_takes_a_key(emulator: Emulator, echoes: None, database_url: st
         httpx.AsyncClient(base_url=server.url) as client,
     ):
         answer = await client.post("/v1/echoes", json={"text": "hello"})
-    assert answer.status_code == 401
+        assert answer.status_code == 401
+        await test_keys.test_every_route_needs_a_key_or_says_why_not(server, client)
+        await test_keys.test_every_route_needs_its_scope(server, client)
+
+
+def test_it_keeps_the_promises_of_a_route(echoes: None) -> None:
+    """No other file knows it, and no promise asks for another file."""
+    assert "echoes.make" in create_app(Settings(google_api_key="k")).view_functions
+    test_promises.test_every_route_has_a_limit_or_says_why_not()
+    test_promises.test_every_package_is_an_index_of_its_modules()
 
 
 async def test_it_is_gone_with_its_file(echoes: None) -> None:

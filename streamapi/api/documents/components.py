@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from streamapi.api.description import Parameter
+from streamapi.api.description import Header, Parameter
 from streamapi.api.documents.schemas import Schema
 
 TEXT: Schema = {"type": "string"}
@@ -17,12 +17,6 @@ KEY: Schema = {
 
 HEADERS: dict[str, Schema] = {
     "X-Request-Id": {"description": "Your id for the request, or the server's.", "schema": TEXT},
-    "Generation-Id": {"description": "The id of the generation.", "schema": TEXT},
-    "Location": {"description": "The URL of the new resource.", "schema": TEXT},
-    "Preference-Applied": {
-        "description": "The preference that the server has followed (RFC 7240).",
-        "schema": TEXT,
-    },
     "Retry-After": {
         "description": "Seconds to wait before another try.",
         "schema": {"type": "integer", "minimum": 1},
@@ -46,6 +40,7 @@ HEADERS: dict[str, Schema] = {
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
 }
+"""The headers that no route declares: the server adds them to its own."""
 
 
 def parameters(found: Iterable[Parameter]) -> dict[str, Schema]:
@@ -66,6 +61,12 @@ def parameter(found: Parameter) -> Schema:
     return {"$ref": f"#/components/parameters/{found.key or found.name}"}
 
 
-def headers(names: Iterable[str]) -> dict[str, Schema]:
+def headers(found: Iterable[Header]) -> dict[str, Schema]:
+    """`components/headers`."""
+    own = {it.name: {"description": it.description, "schema": it.schema} for it in found}
+    return {**HEADERS, **own}
+
+
+def header_refs(names: Iterable[str]) -> dict[str, Schema]:
     """References to response headers, by name."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

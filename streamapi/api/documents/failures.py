@@ -12,6 +12,7 @@ import msgspec
 
 from streamapi import errors
 from streamapi.api.description import GENERATION_ERRORS, Description, Errors
+from streamapi.api.documents.components import header_refs
 from streamapi.api.documents.schemas import Schema, ref
 from streamapi.api.patches.heads import FAULTS
 from streamapi.errors import MalformedRequest, Problem, StreamapiError
@@ -131,7 +132,7 @@ def _response(kinds: list[type[StreamapiError]], counted: bool) -> Schema:
     places = {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds}
     return {
         "description": "\n".join([HTTPStatus(kinds[0].status).phrase + ":", "", *lines]),
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+        "headers": header_refs(names),
         "content": {"application/problem+json": {"schema": ref(Problem), "examples": places}},
     }
 

@@ -113,7 +113,12 @@ class Provider(OpenAPIProvider):
             "parameters": components.parameters(
                 [*(parameter for it in described for parameter in it.takes), REQUEST_ID]
             ),
-            "headers": components.HEADERS,
+            "headers": components.headers(
+                header
+                for it in described
+                for reply in it.gives.values()
+                for header in reply.headers
+            ),
             "securitySchemes": {"key": components.KEY},
             "examples": {"stream": streams.example(), **failures.examples()},
         }

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from streamapi.api.description import Description, EventStream, Reply
 from streamapi.api.documents import failures, streams
-from streamapi.api.documents.components import TEXT, headers, parameter
+from streamapi.api.documents.components import TEXT, header_refs, parameter
 from streamapi.api.documents.schemas import Schema, Schemas, ref
 from streamapi.api.parameters import REQUEST_ID
 
@@ -46,13 +46,13 @@ def complete(
 def _reply(reply: Reply | EventStream, always: tuple[str, ...], schemas: Schemas) -> Schema:
     if isinstance(reply, EventStream):
         found = streams.events(reply.description, schemas.events(reply.done), pings=reply.pings)
-        names: tuple[str, ...] = ("Generation-Id",)
     else:
-        found, names = {"description": reply.description}, reply.headers
+        found = {"description": reply.description}
         if reply.body is not None:
             schema = TEXT if reply.body is str else ref(reply.body)
             found["content"] = {reply.media_type: {"schema": schema}}
-    return {**found, "headers": headers((*names, *always))}
+    names = (*(it.name for it in reply.headers), *always)
+    return {**found, "headers": header_refs(names)}
 
 
 def _body(model: type[BaseModel], described: Description, schemas: Schemas) -> Schema:

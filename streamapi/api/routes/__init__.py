@@ -1,21 +1,14 @@
-"""The routes: one file per family of addresses.
-
-tasks.py        every task: JSON, Server-Sent Events by POST and by GET, 202
-socket.py       WebSockets: for any task, and one address per task
-generations.py  a generation, its events, cancel, forget
-models.py       the catalogue
-keys.py         keys, for administrators
-tickets.py      one-minute tickets for browsers
-health.py       `/healthz`, `/readyz`
-metrics.py      `/metrics`
-docs.py         `/docs`, `/openapi.json`, `/asyncapi.json`
-manual.py       the manual at `/manual`, and `/llms.txt`
-pages.py        the playground at `/`, its files, and a page per error code
+"""The routes: one file per family of addresses. The first line of a file says what it serves.
 
 The app serves the blueprint named `routes` of each module here, with no other edit. Each view has a
 `Description` (`api/description.py`), from which its entry in `/openapi.json` is made; a view
-without one is not in the document. The routes of tasks are made for each task by `tasks.py` and
-`socket.py`.
+without one is not in the document.
+
+Three files have no such blueprint:
+
+tasks.py    makes the HTTP routes of each task
+socket.py   makes the WebSocket of each task, and the one for any task
+docs.py     adds `/docs`, `/openapi.json` and `/asyncapi.json` to the app
 """
 
 import importlib

@@ -13,7 +13,7 @@ from importlib.resources import files
 from quart import Quart, Response, request
 from quart_schema import QuartSchema
 
-from streamapi.api.authentication import open_to_all
+from streamapi.api.authentication import PUBLIC, open_to_all
 from streamapi.api.documents import asyncapi, openapi, streams
 from streamapi.api.limits import CHEAP, unlimited
 from streamapi.generation.event import encode
@@ -81,7 +81,7 @@ class Documentation(QuartSchema):
     _bytes: bytes = b""
 
     @unlimited(CHEAP)
-    @open_to_all
+    @open_to_all(PUBLIC)
     async def openapi(self) -> Response:
         """The OpenAPI document."""
         if not self._bytes:
@@ -106,19 +106,19 @@ def register(app: Quart) -> None:
 
     @app.get("/openapi-3.1.json")
     @unlimited(CHEAP)
-    @open_to_all
+    @open_to_all(PUBLIC)
     async def openapi_3_1() -> Response:
         return await _document(older(), "application/json")
 
     @app.get("/asyncapi.json")
     @unlimited(CHEAP)
-    @open_to_all
+    @open_to_all(PUBLIC)
     async def asyncapi_json() -> Response:
         return await _document(events(), "application/json")
 
     @app.get("/docs")
     @unlimited(CHEAP)
-    @open_to_all
+    @open_to_all(PUBLIC)
     async def docs() -> Response:
         response = await _document(_page(), "text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -127,13 +127,13 @@ def register(app: Quart) -> None:
 
     @app.get("/docs/scalar.js")
     @unlimited(CHEAP)
-    @open_to_all
+    @open_to_all(PUBLIC)
     async def scalar_js() -> Response:
         return await _document(_script(), "text/javascript; charset=utf-8", YEAR)
 
     @app.get("/docs/start.js")
     @unlimited(CHEAP)
-    @open_to_all
+    @open_to_all(PUBLIC)
     async def start_js() -> Response:
         return await _document(START.encode(), "text/javascript; charset=utf-8")
 

@@ -8,6 +8,7 @@ from streamapi.api.authentication import only_resumes, takes_tickets
 from streamapi.api.context import caller, services
 from streamapi.api.cursor import Cursor, read_cursor
 from streamapi.api.description import (
+    GENERATION_ID,
     GENERATIONS,
     LOOKUP_ERRORS,
     RESUME_ERRORS,
@@ -27,10 +28,10 @@ from streamapi.services import Services
 
 routes = Blueprint("generations", __name__, url_prefix="/v1/generations")
 
-SO_FAR = Reply("The generation as it is now.", Answer, ("Generation-Id",))
+SO_FAR = Reply("The generation as it is now.", Answer, (GENERATION_ID,))
 ENDED = Reply(
     "You have the last event already. An `EventSource` does not reconnect.",
-    headers=("Generation-Id",),
+    headers=(GENERATION_ID,),
 )
 """The answer that stops an `EventSource`."""
 

@@ -35,7 +35,7 @@ class Readiness(Struct, kw_only=True):
 @routes.get("/healthz")
 @Description("healthz", SERVICE, {200: Reply("The process is alive.", Alive)})
 @unlimited("probes ask often")
-@open_to_all
+@open_to_all("probes have no key")
 async def healthz() -> Response:
     """Check that this process is alive."""
     return _json(Alive(status="ok"))
@@ -51,7 +51,7 @@ async def healthz() -> Response:
     },
 )
 @unlimited("probes ask often")
-@open_to_all
+@open_to_all("probes have no key")
 async def readyz() -> Response:
     """Check that this process accepts work.
 

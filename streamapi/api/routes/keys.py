@@ -10,7 +10,7 @@ from streamapi.access.new_key import NewKey, NewKeyLimits
 from streamapi.api.authentication import needs
 from streamapi.api.body import read_object
 from streamapi.api.context import services
-from streamapi.api.description import KEYS, Description, Parameter, Reply
+from streamapi.api.description import KEYS, LOCATION, Description, Parameter, Reply
 from streamapi.api.shapes import Moment
 from streamapi.errors import FieldError, InvalidRequest, NotFound
 from streamapi.generation.event import encode
@@ -73,7 +73,7 @@ class KeyList(Struct, kw_only=True):
 @Description(
     "create_key",
     KEYS,
-    {201: Reply("The key. No other response shows its secret again.", MadeKey, ("Location",))},
+    {201: Reply("The key. No other response shows its secret again.", MadeKey, (LOCATION,))},
     body=NewKey,
     fails=(NotFound,),
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from quart import Blueprint, Response, request
 
 from streamapi.api import markdown
-from streamapi.api.authentication import open_to_all
+from streamapi.api.authentication import PUBLIC, open_to_all
 from streamapi.api.limits import CHEAP, unlimited
 from streamapi.errors import NotFound
 
@@ -59,7 +59,7 @@ routes = Blueprint("manual", __name__)
 @routes.get("/manual", strict_slashes=False)
 @routes.get("/manual/<path:name>")
 @unlimited(CHEAP)
-@open_to_all
+@open_to_all(PUBLIC)
 async def page(name: str = "index") -> Response:
     """A page of the manual; as Markdown where the address ends in `.md`."""
     file = name if name.endswith(".md") else f"{name}.md"
@@ -74,7 +74,7 @@ async def page(name: str = "index") -> Response:
 
 @routes.get("/llms.txt")
 @unlimited(CHEAP)
-@open_to_all
+@open_to_all(PUBLIC)
 async def llms() -> Response:
     """What the manual has, for programs that read: the title, a summary, links to Markdown."""
     return await _answer(_text(INDEX).replace("](", "](/manual/"), "text/plain; charset=utf-8")

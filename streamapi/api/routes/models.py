@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 from quart import Blueprint, Response
 
+from streamapi.api.authentication import any_scope
 from streamapi.api.context import services
 from streamapi.api.description import CATALOGUE, Description, Reply
 from streamapi.errors import NotFound
@@ -39,6 +40,7 @@ class ModelList(Struct, kw_only=True):
 
 @routes.get("")
 @Description("list_models", CATALOGUE, {200: Reply("Every model.", ModelList)})
+@any_scope("any task can name a model")
 async def models() -> Response:
     """List the models, with those that have been retired."""
     cards = services().catalogue.cards.values()
@@ -47,6 +49,7 @@ async def models() -> Response:
 
 @routes.get("/<model_id>")
 @Description("get_model", CATALOGUE, {200: Reply("The model.", Model)}, fails=(NotFound,))
+@any_scope("any task can name a model")
 async def model(model_id: str) -> Response:
     """Get one model."""
     card = services().catalogue.cards.get(model_id)

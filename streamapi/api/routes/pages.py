@@ -13,7 +13,7 @@ from pathlib import Path
 
 from quart import Blueprint, Response, request
 
-from streamapi.api.authentication import open_to_all
+from streamapi.api.authentication import PUBLIC, open_to_all
 from streamapi.api.description import SERVICE, Description, Reply
 from streamapi.api.limits import CHEAP, unlimited
 from streamapi.errors import NotFound, every_error
@@ -51,7 +51,7 @@ routes = Blueprint("pages", __name__)
 
 @routes.get("/")
 @unlimited(CHEAP)
-@open_to_all
+@open_to_all(PUBLIC)
 async def index() -> Response:
     """The playground."""
     return Response(_file("page/index.html"), headers={**HEADERS, "Cache-Control": "no-cache"})
@@ -59,7 +59,7 @@ async def index() -> Response:
 
 @routes.get("/static/<path:name>")
 @unlimited(CHEAP)
-@open_to_all
+@open_to_all(PUBLIC)
 async def static(name: str) -> Response:
     """A file of the front end; 308 for a former address. Files are few and small, so they are
     served from memory: no file stays open when a client disconnects."""
@@ -75,7 +75,7 @@ async def static(name: str) -> Response:
 
 @routes.get("/errors/<code>")
 @unlimited(CHEAP)
-@open_to_all
+@open_to_all(PUBLIC)
 @Description(
     "error_page",
     SERVICE,

@@ -16,11 +16,14 @@ from streamapi.api.context import services
 from streamapi.api.cursor import read_full_cursor
 from streamapi.api.description import (
     GENERATION_ERRORS,
+    GENERATION_ID,
+    LOCATION,
     LOOKUP_ERRORS,
     RESUME_ERRORS,
     START_ERRORS,
     Description,
     EventStream,
+    Header,
     Reply,
     tag,
 )
@@ -51,6 +54,10 @@ NOT_FIELDS = frozenset({"idempotency_key", "ticket"})
 NOT_BY_GET = frozenset({"metadata", "messages"})
 """Fields of the request that query parameters cannot hold."""
 
+PREFERENCE_APPLIED = Header(
+    "Preference-Applied", "The preference that the server has followed (RFC 7240)."
+)
+
 
 def blueprint(task: Task[Any]) -> Blueprint:
     """The routes of a task."""
@@ -79,14 +86,12 @@ def blueprint(task: Task[Any]) -> Blueprint:
 
 def _answer(task: Task[Any]) -> Description:
     started = "The generation has started. Follow it at the URL in `events`."
-    headers = ("Location", "Preference-Applied", "Generation-Id")
+    headers = (LOCATION, PREFERENCE_APPLIED, GENERATION_ID)
     return Description(
         f"{task.name}_answer",
         tag(task),
         {
-            200: Reply(
-                "The whole answer.", whole_answer(task.name, task.result), ("Generation-Id",)
-            ),
+            200: Reply("The whole answer.", whole_answer(task.name, task.result), (GENERATION_ID,)),
             202: Reply(started, Accepted, headers),
         },
         takes=(IDEMPOTENCY_HEADER, PREFER),

@@ -10,6 +10,7 @@ from werkzeug.routing import RequestRedirect
 
 from streamapi.access.keys import digest
 from streamapi.access.tickets import TTL, Ticket, make
+from streamapi.api.authentication import any_scope
 from streamapi.api.body import read_object
 from streamapi.api.context import caller, services
 from streamapi.api.description import KEYS, Description, Reply
@@ -49,6 +50,7 @@ class MadeTicket(Struct, kw_only=True):
     {201: Reply("The ticket. No other response shows it again.", MadeTicket)},
     body=TicketRequest,
 )
+@any_scope("the ticket checks the scope of the task that its path names")
 async def create() -> Response:
     """Get a ticket for an `EventSource` or a WebSocket.
 
