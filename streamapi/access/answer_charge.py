@@ -9,14 +9,18 @@ to the usage that the model reported.
 import secrets
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from streamapi.access.limit_key import limit_key
 from streamapi.access.limits import Decision, Limit, Limits, Slots, Want, refundable
 from streamapi.errors import QuotaExceeded, RateLimited, StreamapiError, TooManyStreams
 from streamapi.generation.ended import Ended
 from streamapi.generation.model import Prompt
-from streamapi.generation.request import Caller, GenerationRequest
+from streamapi.generation.request import Caller
 from streamapi.settings import Settings
+
+if TYPE_CHECKING:  # only `intake` makes one
+    from streamapi.generation.request import GenerationRequest
 
 State = tuple[str, Limit | Slots, Decision]
 """The name of a policy (`tokens`, `tokens-day`, `streams`), its limit, and what was decided."""
@@ -40,7 +44,7 @@ class AnswerCharge:
     __slots__ = ("_decisions", "_limits", "_prompt", "_reserved_at", "_tokens", "_wants", "states")
 
     def __init__(
-        self, limits: Limits, settings: Settings, caller: Caller, request: GenerationRequest
+        self, limits: Limits, settings: Settings, caller: Caller, request: "GenerationRequest"
     ) -> None:
         self._limits = limits
         self._prompt = prompt_tokens(request.prompt)

@@ -9,6 +9,8 @@ from streamapi.records import keys as rows
 from streamapi.records.database import Database
 from streamapi.records.keys import KeyRecord
 
+__all__ = ["KeyRecord", "KeyStore"]
+
 
 class KeyStore:
     """The keys of a database. Every method raises `StoreUnavailable` where the database is

@@ -8,7 +8,6 @@ context.py        the services, and the caller of the current request or socket
 authentication.py a credential becomes a caller: keys, tickets, loopback
 address.py        where a request came from
 origins.py        which hosts and pages may ask
-request_head.py   what the head of a request may be
 headers.py        request ids, CORS, the last look at a response
 description.py    what a route takes and gives, declared where the route stands
 shapes.py         what several routes answer, as types

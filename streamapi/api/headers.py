@@ -9,7 +9,7 @@ from quart_cors import cors, cors_exempt  # noqa: F401  (sockets are exempted wh
 from streamapi.access.keys import contains_key
 from streamapi.api import address, origins
 from streamapi.api.patches.answers import new_request_id
-from streamapi.api.request_head import check_query
+from streamapi.api.patches.request_head import check_query
 from streamapi.errors import InvalidHeader
 from streamapi.settings import Settings
 

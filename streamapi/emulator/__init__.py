@@ -38,7 +38,8 @@ Its modules:
     server.py   the web server, and its routes
     request.py  the body of a request, checked
     markers.py  the markers in a prompt
-    answers/    the answers, made from the question alone
+    compose.py  the answer to a question, made from the question alone
+    answers/    the parts of answers: essays, code, JSON, labels
     script.py   the script of a response: a list of steps, as plain values
     faults.py   the faults, in one table
     player.py   plays a script to a client, at its pace

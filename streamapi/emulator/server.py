@@ -15,7 +15,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from . import markers
-from .answers import Answer, compose
+from .compose import Answer, compose
 from .control import Control
 from .faults import WantedFault
 from .history import MAX_PROMPT, Call, History

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapi.api import request_head
+from streamapi.api.patches import request_head
 from streamapi.emulator import Emulator
 from streamapi.errors import MalformedRequest
 from tests.api.raw import HANDSHAKE, RawAnswer, head, raw

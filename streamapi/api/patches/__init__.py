@@ -7,6 +7,7 @@ start. So a release that renames a private part is noticed by us, and not by an 
 targets.py      what the patches rely on, and how that is checked
 connections.py  bounds of connections and of the time for a head
 heads.py        HTTP/1.1 only, and only heads that can be read in one way
+request_head.py what the head of a request may be: rules without I/O
 http1.py        how a connection reads requests and writes responses
 closing.py      how a connection ends: early answers, refused heads, timers
 websocket.py    bounds of frames and messages

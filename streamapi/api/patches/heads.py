@@ -12,8 +12,8 @@ import h11
 from hypercorn.typing import ASGIFramework
 from quart import Quart
 
+from streamapi.api.patches.request_head import origin_form
 from streamapi.api.patches.targets import Uses
-from streamapi.api.request_head import origin_form
 
 FAULTS = {
     400: "This is not a valid HTTP/1.1 request.",

@@ -25,8 +25,8 @@ from wsproto.frame_protocol import CloseReason
 
 from streamapi.api.patches.answers import closing_answer
 from streamapi.api.patches.closing import CONNECTION
+from streamapi.api.patches.request_head import is_websocket_key
 from streamapi.api.patches.targets import Replaces, Uses
-from streamapi.api.request_head import is_websocket_key
 from streamapi.errors import MalformedRequest
 
 QUEUE = 2

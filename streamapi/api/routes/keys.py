@@ -19,7 +19,7 @@ from streamapi.validation import validate
 
 if TYPE_CHECKING:  # an open server never imports it
     from streamapi.access.key_auth import KeyAuth
-    from streamapi.records.keys import KeyRecord
+    from streamapi.access.key_store import KeyRecord
 
 PAGE = 100
 """Keys in one answer."""
