@@ -1,4 +1,5 @@
-"""The one connection over which a process asks Redis, and the circuit that guards it.
+"""A connection to Redis, and the circuit that guards it. A process has one for logs, and one for
+limits and tickets.
 
 Requests that come while a pipeline is under way go together in the next one, in their order. So a
 thousand streams cost one round trip per tick, and a hold is in Redis before the claim that names

@@ -43,10 +43,10 @@ Write = Callable[[Sequence[Event]], Awaitable[None]]
 
 
 class ModelCalls:
-    """Brings one request to its first content. `began` is when the generation did; `write` appends
-    `wait` events to the log. `attempt` is the latest attempt, also when it failed;
-    `attempts` counts the requests to models, `fallbacks` how often the next model was asked, and
-    `queued` the seconds spent in queues."""
+    """Brings one request to its first content. `began` is the start time of the generation, on the
+    monotonic clock; `write` appends `wait` events to the log. `attempt` is the latest attempt, also
+    when it failed; `attempts` counts the requests to models, `fallbacks` how often the next model
+    was asked, and `queued` the seconds spent in queues."""
 
     __slots__ = (
         "_admission", "_began", "_circuits", "_request", "_retry_policy", "_write", "attempt",

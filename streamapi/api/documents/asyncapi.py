@@ -132,7 +132,7 @@ def _channel(address: str, title: str, messages: dict[str, Schema]) -> Schema:
 
 
 def _operations(channels: dict[str, Schema]) -> dict[str, Schema]:
-    """`receive` has the messages that the server receives, `send` those that it sends."""
+    """The operations of each channel: `receive` for client messages, `send` for the server's."""
     found: dict[str, Schema] = {}
     for name, channel in channels.items():
         for action, side in (("receive", "client."), ("send", "server.")):

@@ -102,7 +102,7 @@ def struct_components(
 
 
 def _plain_model(model: type[BaseModel]) -> dict[str, Schema]:
-    """The schema of a body that belongs to no task, and of what the body is made of."""
+    """The schema of a body that belongs to no task, and of the models nested in it."""
     schema = model.model_json_schema(ref_template=PLACE + "{model}", schema_generator=_Plain)
     inner = schema.pop("$defs", {})
     return {name: _tidy(found, {}) for name, found in {**inner, model.__name__: schema}.items()}
