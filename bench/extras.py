@@ -60,12 +60,12 @@ def replay(upstream: Upstream, scale: Scale) -> Any:
         generation = _start(it, f"[[pace:0]] [[chunks:{REPLAYED}]]")
         while _get(it, "/readyz")["running"]:
             time.sleep(0.05)
-        asked = _events(it, generation)
+        started = _events(it, generation)
         whole = load(
-            it, "once", "", asked, streams=1, chunks=REPLAYED, ramp=0, seconds=20
+            it, "once", "", started, streams=1, chunks=REPLAYED, ramp=0, seconds=20
         )  # fmt: skip
         left = load(
-            it, "replay", "", asked, probe="/healthz", streams=50, waves=scale.waves, apart=0.5
+            it, "replay", "", started, probe="/healthz", streams=50, waves=scale.waves, apart=0.5
         )
         return {"whole_ms": whole["seconds"] * 1000, "complete": whole["complete"] == 1, **left}
 
@@ -104,8 +104,8 @@ def _cut(it: Subject, count: int) -> Any:
 
 def _state(it: Subject) -> dict[str, int]:
     # Descriptors first: the question itself is a connection.
-    told = {"descriptors": descriptors(it.pid), "pss_kb": pss_kb(it.pid)}
-    return {**told, "running": _get(it, "/readyz")["running"]}
+    found = {"descriptors": descriptors(it.pid), "pss_kb": pss_kb(it.pid)}
+    return {**found, "running": _get(it, "/readyz")["running"]}
 
 
 def _streamapi(upstream: Upstream, **settings: str) -> AbstractContextManager[Subject]:

@@ -23,8 +23,8 @@ REQUESTS = 60
 
 async def _first_token(session: aiohttp.ClientSession, server: str, prompt: str) -> float:
     began = time.perf_counter()
-    ask = {"prompt": prompt, "model": FIRST}
-    async with session.post(f"{server}/v1/text/stream", json=ask) as answer:
+    body = {"prompt": prompt, "model": FIRST}
+    async with session.post(f"{server}/v1/text/stream", json=body) as answer:
         async for line in answer.content:
             if line.startswith(b"event: delta"):
                 return time.perf_counter() - began
@@ -43,8 +43,8 @@ async def _one(trouble: str) -> bool:
             )
             for n in range(REQUESTS)
         ]
-        async with session.get(f"{emulator}/control", params={"prompt": "ask "}) as told:
-            calls = (await told.json())["calls"]
+        async with session.get(f"{emulator}/control", params={"prompt": "ask "}) as report:
+            calls = (await report.json())["calls"]
     asked = sum(call["model"] == FIRST for call in calls)
     median = statistics.median(times[5:])
     print(

@@ -16,12 +16,12 @@ def test_a_measure_without_its_tool_leaves_the_row(monkeypatch: pytest.MonkeyPat
     """Without a redis-server, and without a way to install one, only the mirror is left out, and
     the report says why."""
     run = Run([STREAMAPI], 1, QUICK)
-    told: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     with monkeypatch.context() as bare:
         bare.setenv("PATH", "")
-        run.take(STREAMAPI, "mirror", told, lambda: mirror.mirror((1, 1), QUICK))
-    run.take(STREAMAPI, "paced", told, lambda: {"cpu_us": 50.0})
-    run.found = {"streamapi": [told], "direct": [{}]}
+        run.take(STREAMAPI, "mirror", measured, lambda: mirror.mirror((1, 1), QUICK))
+    run.take(STREAMAPI, "paced", measured, lambda: {"cpu_us": 50.0})
+    run.found = {"streamapi": [measured], "direct": [{}]}
     text = report.markdown(report.result(run.found, run.missing, run.systems, 1.0, True))
     assert "| CPU per event, 50 streams at 20 ms, us | 50 |" in text
     assert "`streamapi, mirror`: MISSING: Debian's package redis-server is not installed" in text

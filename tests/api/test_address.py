@@ -18,14 +18,14 @@ from tests.api.wire import http, receive, send_message, unique
 from tests.conftest import running
 
 
-def found(hops: int, *told: str) -> str | None:
+def found(hops: int, *forwarded: str) -> str | None:
     """The address of a request whose peer is 10.0.0.1."""
-    headers = Headers([("X-Forwarded-For", value) for value in told])
+    headers = Headers([("X-Forwarded-For", value) for value in forwarded])
     return address.find(SimpleNamespace(remote_addr="10.0.0.1", headers=headers), hops)
 
 
 @pytest.mark.parametrize(
-    ("hops", "told", "expected"),
+    ("hops", "forwarded", "expected"),
     [
         (0, ["192.0.2.1"], "10.0.0.1"),
         (1, [], "10.0.0.1"),
@@ -48,9 +48,9 @@ def found(hops: int, *told: str) -> str | None:
         (10, ["6.6.6.6," * 5000], "6.6.6.6"),
     ],
 )
-def test_only_so_many_hops_are_believed(hops: int, told: list[str], expected: str) -> None:
+def test_only_so_many_hops_are_believed(hops: int, forwarded: list[str], expected: str) -> None:
     """What stands further left anyone could have written; nonsense is the peer's."""
-    assert found(hops, *told) == expected
+    assert found(hops, *forwarded) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,16 @@ async def test_a_forwarded_address_is_limited_by_itself(emulator: Emulator) -> N
     body = {"prompt": unique("[[words:3]]")}
     async with running(emulator, **settings) as server, http(server.url) as client:
         for spoofed in ("6.6.6.1", "6.6.6.2", "6.6.6.3"):
-            told = {"X-Forwarded-For": f"{spoofed}, 2001:db8::{spoofed[-1]}"}
-            answer = await client.post("/v1/text", json=body, headers=told)
+            forwarded = {"X-Forwarded-For": f"{spoofed}, 2001:db8::{spoofed[-1]}"}
+            answer = await client.post("/v1/text", json=body, headers=forwarded)
             assert answer.status_code == (429 if spoofed == "6.6.6.3" else 200)
         other = {"X-Forwarded-For": "2001:db8:0:1::1"}
         assert (await client.post("/v1/text", json=body, headers=other)).status_code == 200
-        told = {"X-Forwarded-For": "2001:db8:0:2::1"}
+        forwarded = {"X-Forwarded-For": "2001:db8:0:2::1"}
         for code in ("start", "start", "error"):
-            async with websockets.connect(f"{server.ws}/v1/ws", additional_headers=told) as socket:
+            async with websockets.connect(
+                f"{server.ws}/v1/ws", additional_headers=forwarded
+            ) as socket:
                 await send_message(socket, "start", task="text", request=body)
                 assert (await receive(socket))["type"] == code
 

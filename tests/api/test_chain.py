@@ -33,8 +33,8 @@ def failing(fault: str) -> str:
     return unique(f"[[fault:{fault} model={FIRST}]] [[words:3]]")
 
 
-async def asked(emulator: Emulator, *prompts: str) -> list[str]:
-    """The models that were asked for the prompts."""
+async def models_called(emulator: Emulator, *prompts: str) -> list[str]:
+    """The models that got a request for the prompts."""
     return [call["model"] for prompt in prompts for call in await calls(emulator, prompt)]
 
 
@@ -46,10 +46,10 @@ async def test_the_fallback_answers_at_once(emulator: Emulator, fault: str, tran
         prompt = failing(fault)
         answer = await TRANSPORTS[transport](server, prompt, model=FIRST)
         assert answer.code == "done" if answer.events else answer.status == 200
-        told = answer.ending.data if answer.events else answer.body
-        assert await asked(emulator, prompt) == [FIRST, SECOND]
-    assert told["model"]["served"] == SECOND
-    assert told["timings"]["first_token_ms"] < 5000  # nobody waited for the 10 s, or for a retry
+        body = answer.ending.data if answer.events else answer.body
+        assert await models_called(emulator, prompt) == [FIRST, SECOND]
+    assert body["model"]["served"] == SECOND
+    assert body["timings"]["first_token_ms"] < 5000  # nobody waited for the 10 s, or for a retry
     for wait in answer.waits:
         assert {"reason": "fallback", "attempt": 1, "delay": 0.0, "model": SECOND}.items() <= (
             wait.items()
@@ -66,7 +66,7 @@ async def test_the_fallback_of_a_model_that_hangs(
     async with at_defaults(emulator, factor, fallback_models=",".join(others)) as server:
         prompt = failing("hang")
         answer = await by_get(server, prompt, model=FIRST)
-        assert await asked(emulator, prompt) == [FIRST, SECOND]
+        assert await models_called(emulator, prompt) == [FIRST, SECOND]
     assert answer.code == "done"
     first = answer.ending.data["timings"]["first_token_ms"]
     assert share * 1000 - 50 <= first < 45 / factor * 1000  # its share, and never all of it
@@ -79,7 +79,7 @@ async def test_what_the_caller_must_mend_is_not_passed_on(emulator: Emulator, fa
     async with at_defaults(emulator, fallback_models=SECOND) as server:
         prompt = failing(fault)
         assert (await by_json(server, prompt, model=FIRST)).status in (422, 502)
-        assert await asked(emulator, prompt) == [FIRST]
+        assert await models_called(emulator, prompt) == [FIRST]
 
 
 async def test_a_chain_that_is_refused(emulator: Emulator) -> None:
@@ -99,7 +99,7 @@ async def test_sixty_requests_beside_a_dead_model(emulator: Emulator, fault: str
         answers: list[dict[str, Any]] = []
         for prompt in prompts:
             answers.append((await by_json(server, prompt, model=FIRST)).body)
-        models = await asked(emulator, *prompts)
+        models = await models_called(emulator, *prompts)
     assert {answer["status"] for answer in answers} == {"done"}
     assert 1 <= models.count(FIRST) <= 20
     assert models.count(SECOND) == 60
@@ -110,7 +110,7 @@ async def test_sixty_requests_beside_a_model_that_hangs(emulator: Emulator) -> N
     async with at_defaults(emulator, 100, fallback_models=SECOND) as server:
         prompts = [failing("hang") for _ in range(60)]
         answers = [(await by_json(server, prompt, model=FIRST)).body for prompt in prompts]
-        models = await asked(emulator, *prompts)
+        models = await models_called(emulator, *prompts)
     assert {answer["status"] for answer in answers} == {"done"}
     assert models.count(FIRST) <= 20
 
@@ -128,10 +128,10 @@ async def test_fifty_requests_send_one_probe(emulator: Emulator) -> None:
         prompts = [failing("hang_after_text after=0 times=1") for _ in range(50)]
         answers = await asyncio.gather(*(by_json(server, it, model=FIRST) for it in prompts))
         assert [answer.status for answer in answers] == [200] * 50
-        assert (await asked(emulator, *prompts)).count(FIRST) == 1
+        assert (await models_called(emulator, *prompts)).count(FIRST) == 1
         await until(lambda: circuit.ready(time.monotonic()), "the next cool-down is over")
         prompts = [unique("[[words:3]]") for _ in range(2)]
         for prompt in prompts:
             await by_json(server, prompt, model=FIRST)
-        assert await asked(emulator, *prompts) == [FIRST, FIRST]
+        assert await models_called(emulator, *prompts) == [FIRST, FIRST]
     assert circuit.until is None

@@ -163,10 +163,10 @@ async def test_a_task_is_described(document: dict[str, Any], task: Task[Any]) ->
     entry = {"name": task.name, "title": task.title, "description": task.description}
     assert entry in document["x-streamapi-tasks"]
     content = document["paths"][f"/v1/{task.name}"]["post"]["requestBody"]["content"]
-    asked = content["application/json"]
-    for example in asked["examples"].values():
+    body = content["application/json"]
+    for example in body["examples"].values():
         task.request.model_validate(example["value"], strict=True)
-    fields = followed(document, asked["schema"]["$ref"])["properties"]
+    fields = followed(document, body["schema"]["$ref"])["properties"]
     own = [name for name in task.request.model_fields if name not in TaskRequest.model_fields]
     assert list(fields) == [*own, *TaskRequest.model_fields], "its own fields come first"
     assert all(
@@ -241,10 +241,10 @@ async def test_every_event_is_as_described(
             for item in media["itemSchema"]["oneOf"]
         }
         task = TASKS.get(path.split("/")[2], TEXT)
-        asked = {"json": task.example} if method == "post" else {"params": task.example}
-        asked = {} if "{" in path else asked
+        inputs = {"json": task.example} if method == "post" else {"params": task.example}
+        inputs = {} if "{" in path else inputs
         place = path.replace("{generation_id}", answer["id"])
-        body = (await client.request(method, place, **asked)).raise_for_status().content
+        body = (await client.request(method, place, **inputs)).raise_for_status().content
         for event in parse(body):
             properties = items[event.type]
             assert re.fullmatch(properties["id"]["pattern"], event.id or ""), path
@@ -278,7 +278,7 @@ async def test_a_head_can_be_refused_anywhere(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("auth", ["open", "keys"])
-async def test_a_key_is_asked_for_where_the_document_says_so(
+async def test_a_key_is_needed_where_the_document_says_so(
     emulator: Emulator, database_url: str, auth: str
 ) -> None:
     """An open server asks nobody; a socket can show its key in its first message."""

@@ -159,7 +159,7 @@ async def test_an_early_failure_of_a_posted_stream_has_its_true_status(
 
 @pytest.mark.parametrize("fault", AFTER)
 async def test_a_late_failure_of_a_posted_stream_is_an_event(serving: Running, fault: str) -> None:
-    """After the first content the status was 200, and the failure is told in the stream."""
+    """After the first content the status was 200, and the failure is an event of the stream."""
     answer = await through("post", serving, faulty(fault))
     assert answer.status == 200
     assert answer.ending.type == "failed"
@@ -203,8 +203,8 @@ async def test_what_passes_by_itself_is_only_a_wait(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_wait_beyond_the_budget_is_told_at_once(server: Running, transport: str) -> None:
-    """The provider wants half a minute, and there are two seconds: that is told, not waited."""
+async def test_a_wait_beyond_the_budget_fails_at_once(server: Running, transport: str) -> None:
+    """The provider wants half a minute, and there are two seconds: the answer fails."""
     began = time.monotonic()
     answer = await through(transport, server, faulty("429_delay delay=30"))
     assert time.monotonic() - began < 1
@@ -214,7 +214,7 @@ async def test_a_wait_beyond_the_budget_is_told_at_once(server: Running, transpo
 
 
 async def test_the_providers_wait_is_waited(server: Running, emulator: Emulator) -> None:
-    """A wait that fits is honoured to the millisecond, and told."""
+    """A wait that fits is honoured to the millisecond, and is an event."""
     prompt = faulty("429_delay delay=0.3 times=1")
     answer = await through("get", server, prompt)
     first, second = await calls(emulator, prompt)
@@ -224,7 +224,7 @@ async def test_the_providers_wait_is_waited(server: Running, emulator: Emulator)
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_the_text_before_a_failure_stands(server: Running, transport: str) -> None:
-    """What came before is in the generation, wherever it was asked."""
+    """What came before is in the generation, on every transport."""
     answer = await through(transport, server, faulty("no_finish after=2"))
     async with http(server.url) as client:
         shown = (await client.get(f"/v1/generations/{answer.problem['generation']}")).json()
@@ -238,8 +238,8 @@ async def test_the_next_model_is_asked(emulator: Emulator) -> None:
     async with running(emulator, fallback_models="gemini-3.8-flash") as server:
         prompt = unique("[[fault:404 times=1]]")
         answer = await through("get", server, prompt, model="gemini-3.5-flash")
-        asked = [call["model"] for call in await calls(emulator, prompt)]
-    assert asked == ["gemini-3.5-flash", "gemini-3.8-flash"]
+        called = [call["model"] for call in await calls(emulator, prompt)]
+    assert called == ["gemini-3.5-flash", "gemini-3.8-flash"]
     assert [wait["reason"] for wait in answer.waits] == ["fallback"]
     assert answer.ending.data["model"]["requested"] == "gemini-3.5-flash"
     assert answer.ending.data["model"]["served"] == "gemini-3.8-flash"

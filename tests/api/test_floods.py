@@ -187,7 +187,7 @@ async def test_a_connection_that_is_left_is_let_go(alone: Running) -> None:
 
 
 @pytest.mark.parametrize("bound", ["max_connections", "max_connections_per_address"])
-async def test_one_connection_too_many_is_told(emulator: Emulator, bound: str) -> None:
+async def test_one_connection_too_many_gets_a_problem(emulator: Emulator, bound: str) -> None:
     """503, and it is closed; when another leaves there is room again."""
     async with running(emulator, **{bound: 2}) as server:
         await until(lambda: not server.connections.open, "nobody else is connected")

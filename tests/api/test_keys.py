@@ -233,9 +233,9 @@ async def test_a_preflight_needs_no_key(emulator: Emulator, database_url: str) -
     origin = "https://app.example"
     settings = {"auth": "keys", "database_url": database_url, "cors_origins": (origin,)}
     async with running(emulator, **settings) as server, http(server.url) as client:
-        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-        asked["Access-Control-Request-Headers"] = "authorization, content-type"
-        answer = await client.options("/v1/text", headers=asked)
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        headers["Access-Control-Request-Headers"] = "authorization, content-type"
+        answer = await client.options("/v1/text", headers=headers)
         assert answer.is_success
         assert "authorization" in answer.headers["Access-Control-Allow-Headers"].lower()
         refused = await client.post("/v1/text", headers={"Origin": origin}, json={"prompt": "a"})
@@ -267,8 +267,8 @@ async def test_a_fallback_must_be_a_model_of_the_key(emulator: Emulator, databas
         key, _ = await server.key(models=["gemini-3.8-flash"])
         answer = await client.post("/v1/text", json={"prompt": prompt}, headers=bearer(key))
         assert answer.json()["code"] == "upstream_unavailable"
-        asked = emulator.history.report(prompt.split()[0])["calls"]
-        assert {call["model"] for call in asked} == {"gemini-3.8-flash"}
+        made = emulator.history.report(prompt.split()[0])["calls"]
+        assert {call["model"] for call in made} == {"gemini-3.8-flash"}
 
 
 async def test_keys_are_administered(guarded: Running, client: httpx.AsyncClient) -> None:

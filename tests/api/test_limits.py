@@ -1,4 +1,4 @@
-"""The request limit at the transports: who is counted, what is told, and that it holds."""
+"""The request limit at the transports: who is counted, what the headers show, and that it holds."""
 
 import asyncio
 import re
@@ -34,19 +34,19 @@ async def ask(client: httpx.AsyncClient, path: str = "/v1/text", **more: Any) ->
     return await client.post(path, json={"prompt": unique(SHORT)}, **more)
 
 
-def told(answer: httpx.Response) -> tuple[str, int, int]:
+def rate_limit(answer: httpx.Response) -> tuple[str, int, int]:
     """The policy, what remains, and when it resets."""
     found = re.fullmatch(r'"requests";r=(\d+);t=(\d+)', answer.headers["ratelimit"])
     assert found
     return answer.headers["ratelimit-policy"], int(found[1]), int(found[2])
 
 
-async def test_the_limit_is_told_before_it_is_met(client: httpx.AsyncClient) -> None:
+async def test_each_answer_shows_the_limit(client: httpx.AsyncClient) -> None:
     """Each answer has the policy, and what is left of it."""
     for left in (2, 1, 0):
         answer = await ask(client)
         assert answer.status_code == 200
-        policy, remaining, reset = told(answer)
+        policy, remaining, reset = rate_limit(answer)
         assert (policy, remaining) == ('"requests";q=3;w=3600', left)
         assert 0 < reset <= 3600
 
@@ -62,7 +62,7 @@ async def test_one_too_many_is_429(client: httpx.AsyncClient, emulator: Emulator
     assert answer.headers["x-should-retry"] == "true"
     wait = int(answer.headers["retry-after"])
     assert 1190 <= wait <= 1200
-    assert told(answer)[1] == 0
+    assert rate_limit(answer)[1] == 0
     assert abs(answer.json()["retry_after"] - wait) <= 1
     assert not [name for name in answer.headers if name.startswith(("x-ratelimit", "ratelimit-re"))]
     assert await calls(emulator, prompt) == []
@@ -203,7 +203,7 @@ async def test_a_key_has_its_own_limit(
         assert codes == [422] * most + [429] * (6 - most)
 
 
-async def test_without_a_limit_nothing_is_told(emulator: Emulator) -> None:
+async def test_without_a_limit_no_header_shows_one(emulator: Emulator) -> None:
     """`off` is off, and says nothing."""
     async with running(emulator, rate_limit="off") as server, http(server.url) as client:
         answers = [await client.post("/v1/text", json={}) for _ in range(200)]

@@ -10,7 +10,7 @@ from streamapi.emulator import Emulator
 from tests.conftest import bearer, running
 
 
-def asking() -> dict[str, str]:
+def text_request() -> dict[str, str]:
     """A request that no other test asks."""
     return {"prompt": f"bounds {uuid4().hex}"}
 
@@ -24,13 +24,13 @@ async def test_a_repeat_is_never_paid_twice_however_many_came_between(emulator: 
     ):
         accepted: list[tuple[dict[str, str], dict[str, str], str]] = []
         while True:
-            body, key = asking(), {"Idempotency-Key": uuid4().hex}
+            body, key = text_request(), {"Idempotency-Key": uuid4().hex}
             answer = await client.post("/v1/text", json=body, headers=key)
             if answer.status_code != 200:
                 break
             accepted.append((body, key, answer.headers["Generation-Id"]))
             for _ in range(3):
-                assert (await client.post("/v1/text", json=asking())).status_code == 200
+                assert (await client.post("/v1/text", json=text_request())).status_code == 200
         assert len(accepted) == 6  # alone, half
         assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
         assert int(answer.headers["Retry-After"]) > 3600
@@ -40,7 +40,7 @@ async def test_a_repeat_is_never_paid_twice_however_many_came_between(emulator: 
             assert again.headers.get("Generation-Id", generation) == generation
             assert again.status_code in (200, 410)
             assert len(emulator.history.report(body["prompt"])["calls"]) == 1
-        assert (await client.post("/v1/text", json=asking())).status_code == 200
+        assert (await client.post("/v1/text", json=text_request())).status_code == 200
 
 
 @pytest.mark.parametrize("backend", ["memory", "redis"])
@@ -53,14 +53,14 @@ async def test_a_short_life_of_logs_does_not_shorten_the_promise(
         running(emulator, log_ttl=0.05, expired_ttl=0.001, redis_url=url) as server,
         httpx.AsyncClient(base_url=server.url, timeout=20) as client,
     ):
-        body, key = asking(), {"Idempotency-Key": uuid4().hex}
+        body, key = text_request(), {"Idempotency-Key": uuid4().hex}
         first = await client.post("/v1/text", json=body, headers=key)
         assert first.status_code == 200
         url = f"/v1/generations/{first.headers['Generation-Id']}"
         async with asyncio.timeout(10):
             while (await client.get(url)).status_code == 200:  # what has expired goes meanwhile
                 await asyncio.sleep(0.02)
-        assert (await client.post("/v1/text", json=asking())).status_code == 200
+        assert (await client.post("/v1/text", json=text_request())).status_code == 200
         again = await client.post("/v1/text", json=body, headers=key)
         assert (again.status_code, again.json()["code"]) == (410, "generation_expired")
         assert len(emulator.history.report(body["prompt"])["calls"]) == 1
@@ -76,11 +76,11 @@ async def test_a_busy_owner_does_not_push_out_the_answer_of_another(
         httpx.AsyncClient(base_url=server.url, timeout=20) as client,
     ):
         quiet, busy = [bearer((await server.key(owner=who))[0]) for who in ("quiet", "busy")]
-        body, key = asking(), {"Idempotency-Key": "mine"}
+        body, key = text_request(), {"Idempotency-Key": "mine"}
         first = await client.post("/v1/text", json=body, headers={**quiet, **key})
         for _ in range(60):
-            asked = await client.post("/v1/text", json=asking(), headers=busy)
-            assert asked.status_code == 200
+            answer = await client.post("/v1/text", json=text_request(), headers=busy)
+            assert answer.status_code == 200
         url = f"/v1/generations/{first.headers['Generation-Id']}"
         assert (await client.get(url, headers=quiet)).json() == first.json()
         again = await client.post("/v1/text", json=body, headers={**quiet, **key})

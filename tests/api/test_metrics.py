@@ -22,7 +22,7 @@ async def scraped(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
 
 
 async def test_every_ending_is_counted_once(emulator: Emulator) -> None:
-    """By task, and by what it was; with the tokens that the model told."""
+    """By task, and by what it was; with the tokens that the model reported."""
     async with running(emulator, retry_attempts=1) as server, http(server.url) as client:
         answer = await by_json(server, unique("[[words:3]]"))
         await by_json(server, unique("[[fault:safety_before_text]]"))
@@ -46,7 +46,7 @@ async def test_what_shares_a_log_is_counted_once(emulator: Emulator) -> None:
     assert found["streamapi_generations_total", "done", "text"] == 1
 
 
-async def test_what_runs_is_told(emulator: Emulator) -> None:
+async def test_the_metrics_count_what_runs(emulator: Emulator) -> None:
     """A gauge, that goes down again."""
     async with running(emulator) as server, http(server.url) as client:
         generation = await follow_later(server, unique("[[fault:hang]]"))
@@ -56,7 +56,7 @@ async def test_what_runs_is_told(emulator: Emulator) -> None:
         assert (await scraped(client))["streamapi_running",] == 0
 
 
-async def test_a_store_that_is_away_is_told(
+async def test_the_metrics_show_a_store_that_is_away(
     emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """0 while Redis is away, 1 when it is back; and the metrics themselves do not wait for it."""

@@ -170,7 +170,7 @@ async def test_a_generation_that_is_not_known_is_not_never_there(
 async def test_a_message_that_is_not_known_is_logged(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a newer process asks of a log here is not dropped in silence, and the next is heard."""
+    """A request of a newer process for a log here is logged, and the next message is read."""
     async with process(redis_server) as here, process(redis_server) as there:
         log = fresh()
         await here.append(log, 1, [START])
@@ -180,5 +180,5 @@ async def test_a_message_that_is_not_known_is_logged(
         fields = ("k", "pause", "l", log, "g", "", "d", "")
         redis_server.ask("XADD", f"races:inbox:{here.process}", "*", *fields)
         await there.stop(log, "caller")
-        await until(lambda: stopped, "the next message is heard")
+        await until(lambda: stopped, "the next message is read")
     assert f"asks 'pause' of {log}" in caplog.text

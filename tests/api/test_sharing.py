@@ -14,7 +14,7 @@ from tests import sse
 from tests.conftest import Running, until
 
 
-def asking(extra: str = "", **more: Any) -> dict[str, Any]:
+def text_request(extra: str = "", **more: Any) -> dict[str, Any]:
     """A request that no other test asks."""
     return {"prompt": f"share {uuid4().hex} {extra}", "cache": "use", **more}
 
@@ -50,7 +50,7 @@ async def test_fifty_at_once_are_one_call(
     server: Running, client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     """Identical requests at the same time share one call to the model, on all transports."""
-    body = asking()
+    body = text_request()
     asks = [by_json(client, body) for _ in range(20)]
     asks += [by_stream(client, body) for _ in range(20)]
     asks += [by_socket(server, body) for _ in range(10)]
@@ -63,7 +63,7 @@ async def test_fifty_at_once_are_one_call(
 
 async def test_an_answer_is_given_again(client: httpx.AsyncClient, emulator: Emulator) -> None:
     """A hit is another generation on the same log; its usage tells what it cost once."""
-    body = asking()
+    body = text_request()
     first = await client.post("/v1/text", json={**body, "metadata": {"user": "one"}})
     second = await client.post("/v1/text", json={**body, "metadata": {"user": "two"}})
     one, two = first.json(), second.json()
@@ -80,7 +80,7 @@ async def test_an_answer_is_given_again(client: httpx.AsyncClient, emulator: Emu
 
 async def test_a_replay_comes_in_the_pieces_it_was_written_in(client: httpx.AsyncClient) -> None:
     """A cached stream has the same events as the one that was written."""
-    body = asking()
+    body = text_request()
 
     async def pieces() -> list[Any]:
         async with client.stream("POST", "/v1/text/stream", json=body) as response:
@@ -95,7 +95,7 @@ async def test_refresh_asks_again_and_is_kept(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     """`refresh` calls the model and replaces the cached answer."""
-    body = asking()
+    body = text_request()
     await by_json(client, body)
     refreshed = await by_json(client, {**body, "cache": "refresh"})
     again = await by_json(client, body)
@@ -108,7 +108,7 @@ async def test_text_is_not_shared_unless_asked(
     cache: str | None, client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     """Text and code are written anew by default."""
-    body = asking(cache=cache)
+    body = text_request(cache=cache)
     await by_json(client, body)
     assert (await by_json(client, body))["cache"] == "miss"
     assert call_count(emulator, body) == 2
@@ -128,7 +128,7 @@ async def test_what_ended_badly_is_not_kept(
     fault: str, client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     """Failed, blocked and truncated answers are not cached."""
-    body = asking(f"[[fault:{fault} times=1]]")
+    body = text_request(f"[[fault:{fault} times=1]]")
     await client.post("/v1/text", json=body)
     again = await by_json(client, body)
     assert (again["status"], again["cache"]) == ("done", "miss")
@@ -139,7 +139,7 @@ async def test_a_leader_that_is_cancelled_leaves_its_followers(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     """Cancelling one generation leaves the others on the same log running."""
-    body = asking("[[pace:0.02]] [[words:60]]")
+    body = text_request("[[pace:0.02]] [[words:60]]")
     later = {"Prefer": "respond-async"}
     leader = (await client.post("/v1/text", json=body, headers=later)).json()
     follower = asyncio.create_task(by_stream(client, body))
@@ -160,7 +160,7 @@ async def test_the_last_to_cancel_stops_the_model(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     """A log stops with its last generation. The next request starts a new log."""
-    body = asking("[[fault:hang_after_text times=1]]")
+    body = text_request("[[fault:hang_after_text times=1]]")
     later = {"Prefer": "respond-async"}
     both = [(await client.post("/v1/text", json=body, headers=later)).json() for _ in "ab"]
     await until(lambda: call_count(emulator, body), "the model is asked")
@@ -175,7 +175,7 @@ async def test_a_key_and_the_cache_go_together(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     """A request with a key may be a hit; sent again, it is the same generation."""
-    body = asking()
+    body = text_request()
     await by_json(client, body)
     headers = {"Idempotency-Key": uuid4().hex}
     one = (await client.post("/v1/text", json=body, headers=headers)).json()
@@ -189,7 +189,7 @@ async def test_a_failure_under_a_key_may_be_tried_again(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     """A repeated request gets a new answer, not the failure of the first one."""
-    body = asking("[[fault:no_finish times=1]]", cache="off")
+    body = text_request("[[fault:no_finish times=1]]", cache="off")
     headers = {"Idempotency-Key": uuid4().hex}
     assert (await client.post("/v1/text", json=body, headers=headers)).status_code == 502
     assert (await client.post("/v1/text", json=body, headers=headers)).status_code == 200
@@ -200,7 +200,7 @@ async def test_a_key_pays_once_when_the_connection_is_cut(
     server: Running, emulator: Emulator
 ) -> None:
     """The first connection is cut before its answer; the second gets the generation it began."""
-    body = asking("[[pace:0.01]]", cache="off")
+    body = text_request("[[pace:0.01]]", cache="off")
     headers = {"Idempotency-Key": uuid4().hex}
     async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
         first = asyncio.create_task(client.post("/v1/text", json=body, headers=headers))

@@ -158,7 +158,7 @@ async def test_loading(emulator: Emulator, server: RedisServer) -> None:  # noqa
 @pytest.mark.parametrize("path", ["/v1/text/stream", "/v1/generations/{}/events"])
 @pytest.mark.parametrize("what", ["Redis", "the database"])
 @pytest.mark.parametrize("by", ["ticket", "key"])
-async def test_who_reconnects_is_told_to_come_again(
+async def test_who_reconnects_gets_the_time_of_the_next_try(
     emulator: Emulator,
     server: RedisServer,  # noqa: F811
     database_url: str,
@@ -173,8 +173,8 @@ async def test_who_reconnects_is_told_to_come_again(
     async with running(emulator, **settings) as here, http(here.url) as client:
         key, _ = await here.key("text")
         body, headers = {"prompt": unique("[[words:5]]")}, bearer(key)
-        asked = await client.post("/v1/text", json=body, headers=headers)
-        generation = asked.json()["id"]
+        started = await client.post("/v1/text", json=body, headers=headers)
+        generation = started.json()["id"]
         path = path.format(generation)
         made = await client.post("/v1/tickets", json={"path": path}, headers=headers)
         params = {"ticket": made.json()["ticket"]} if by == "ticket" else {}

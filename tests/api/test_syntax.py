@@ -40,10 +40,10 @@ async def test_an_answer_has_no_verdict_when_its_checker_dies(emulator: Emulator
         [pid] = server.parts.syntax.pids
         os.kill(pid, signal.SIGSTOP)  # so that it is asked, and dies over it
         code = client.post("/v1/code", json={"prompt": unique(), "language": "python"})
-        asked = asyncio.create_task(code)
+        answer = asyncio.create_task(code)
         await until(lambda: server.parts.syntax._checks, "it is asked")
         os.kill(pid, signal.SIGKILL)
-        assert (await asked).json()["result"]["syntax"] is None
+        assert (await answer).json()["result"]["syntax"] is None
         assert await verdict()
         found = await scraped(client)
     assert found["streamapi_syntax_checks_total", "python", "crashed"] == 1

@@ -35,8 +35,8 @@ def http(url: str = "") -> httpx.AsyncClient:
 async def calls(emulator: Emulator, prompt: str) -> list[dict[str, Any]]:
     """The requests that the emulator had for a prompt."""
     async with http() as client:
-        told = await client.get(f"{emulator.url}/control", params={"prompt": tag(prompt)})
-        return list(told.json()["calls"])
+        report = await client.get(f"{emulator.url}/control", params={"prompt": tag(prompt)})
+        return list(report.json()["calls"])
 
 
 async def left(emulator: Emulator, prompt: str) -> dict[str, Any]:

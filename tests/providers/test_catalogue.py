@@ -67,7 +67,7 @@ async def client(emulator: Emulator, recorder: Recorder) -> AsyncIterator[httpx.
         yield client
 
 
-async def asked(client: httpx.AsyncClient, task: str = "text", **fields: Any) -> dict[str, Any]:
+async def answer_to(client: httpx.AsyncClient, task: str = "text", **fields: Any) -> dict[str, Any]:
     least = (
         {"text": unique(), "labels": ["b", "a"]} if task == "classification" else {"prompt": "p"}
     )
@@ -77,7 +77,7 @@ async def asked(client: httpx.AsyncClient, task: str = "text", **fields: Any) ->
 
 async def test_the_request_is_googles(client: httpx.AsyncClient, recorder: Recorder) -> None:
     """The path, the key in its header and nowhere else, and the prompt as a turn of the user."""
-    await asked(client, prompt="the prompt", system="be brief")
+    await answer_to(client, prompt="the prompt", system="be brief")
     assert recorder.paths[-1] == "/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"
     assert recorder.headers[-1]["x-goog-api-key"] == "secret-key"
     assert "secret-key" not in recorder.paths[-1]
@@ -92,13 +92,13 @@ async def test_a_conversation_keeps_its_roles(
     turns = [("user", "1"), ("assistant", "2"), ("user", "3")]
     messages = [{"role": role, "content": text} for role, text in turns]
     await client.post("/v1/text", json={"messages": messages})
-    told = [(t["role"], t["parts"][0]["text"]) for t in recorder.bodies[-1]["contents"]]
-    assert told == [("user", "1"), ("model", "2"), ("user", "3")]
+    sent = [(t["role"], t["parts"][0]["text"]) for t in recorder.bodies[-1]["contents"]]
+    assert sent == [("user", "1"), ("model", "2"), ("user", "3")]
 
 
 async def test_parameters_reach_the_model(client: httpx.AsyncClient, recorder: Recorder) -> None:
     """The provider receives the parameters of the request."""
-    answer = await asked(client, temperature=0.7, max_output_tokens=33, stop=["x", "y"])
+    answer = await answer_to(client, temperature=0.7, max_output_tokens=33, stop=["x", "y"])
     config = recorder.config
     assert config["temperature"] == 0.7
     assert config["maxOutputTokens"] == 33
@@ -108,7 +108,7 @@ async def test_parameters_reach_the_model(client: httpx.AsyncClient, recorder: R
 
 async def test_a_temperature_of_zero_is_one(client: httpx.AsyncClient, recorder: Recorder) -> None:
     """A temperature of 0 is sent, too."""
-    await asked(client, temperature=0)
+    await answer_to(client, temperature=0)
     assert recorder.config["temperature"] == 0
 
 
@@ -116,7 +116,7 @@ async def test_a_parameter_that_the_model_does_not_accept_is_dropped(
     client: httpx.AsyncClient, recorder: Recorder
 ) -> None:
     """The flash-lite model accepts no temperature. It is not sent, and the answer says so."""
-    answer = await asked(client, model="gemini-3.5-flash-lite", temperature=0.5)
+    answer = await answer_to(client, model="gemini-3.5-flash-lite", temperature=0.5)
     assert "temperature" not in recorder.config
     assert answer["model"]["dropped"] == ["temperature"]
 
@@ -125,10 +125,10 @@ async def test_a_preference_of_the_task_is_dropped_without_a_note(
     client: httpx.AsyncClient, recorder: Recorder
 ) -> None:
     """A task's own preference that the model does not accept is dropped without a note."""
-    answer = await asked(client, "code", model="gemini-3.5-flash-lite")
+    answer = await answer_to(client, "code", model="gemini-3.5-flash-lite")
     assert "temperature" not in recorder.config
     assert answer["model"]["dropped"] == []
-    await asked(client, "code")
+    await answer_to(client, "code")
     assert recorder.config["temperature"] == 0.2
 
 
@@ -142,26 +142,26 @@ async def test_the_request_asks_for_little_thinking(
     client: httpx.AsyncClient, recorder: Recorder
 ) -> None:
     """The level of the task, or the lowest that the model accepts. Thoughts only on request."""
-    await asked(client)
+    await answer_to(client)
     assert level(recorder) == "low"
-    await asked(client, "classification")
+    await answer_to(client, "classification")
     assert level(recorder) == "minimal"
-    await asked(client, "classification", model="gemini-3.8-flash")
+    await answer_to(client, "classification", model="gemini-3.8-flash")
     assert level(recorder) == "low"
 
 
 async def test_thoughts_are_sent_on_request(client: httpx.AsyncClient, recorder: Recorder) -> None:
     """Thoughts are not sent to those who do not ask for them."""
-    await asked(client)
+    await answer_to(client)
     assert "include" not in str(recorder.config["thinkingConfig"])
-    await asked(client, include_thoughts=True)
+    await answer_to(client, include_thoughts=True)
     thinking = recorder.config["thinkingConfig"]
     assert thinking.get("includeThoughts", thinking.get("include_thoughts")) is True
 
 
 async def test_the_schema_reaches_the_model(client: httpx.AsyncClient, recorder: Recorder) -> None:
     """Labels as an enum, JSON as the answer, the order of properties kept."""
-    await asked(client, "classification")
+    await answer_to(client, "classification")
     config = recorder.config
     schema = config.get("responseJsonSchema") or config["responseSchema"]
     assert config["responseMimeType"] == "application/json"
@@ -171,7 +171,7 @@ async def test_the_schema_reaches_the_model(client: httpx.AsyncClient, recorder:
 
 async def test_the_model_that_answered_is_named(client: httpx.AsyncClient) -> None:
     """The answer has the provider's name of the model, beside the requested name."""
-    answer = await asked(client)
+    answer = await answer_to(client)
     assert answer["model"]["requested"] == "gemini-3.8-flash"
     assert answer["model"]["served"] == "gemini-recorded-001"
 
@@ -180,7 +180,7 @@ async def test_a_retired_name_is_served_by_its_successor(
     client: httpx.AsyncClient, recorder: Recorder
 ) -> None:
     """The successor answers, and the answer has the requested name, too."""
-    answer = await asked(client, model="gemini-2.0-flash")
+    answer = await answer_to(client, model="gemini-2.0-flash")
     assert ":streamGenerateContent" in recorder.paths[-1]
     assert "/gemini-3.8-flash:" in recorder.paths[-1]
     assert answer["model"]["requested"] == "gemini-2.0-flash"

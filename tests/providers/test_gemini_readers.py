@@ -33,7 +33,7 @@ async def reference(emulator: Emulator) -> AsyncIterator[Gemini]:
     await gemini.aclose()
 
 
-async def told(gemini: Gemini, prompt: Prompt) -> tuple[list[Chunk], str | None]:
+async def read(gemini: Gemini, prompt: Prompt) -> tuple[list[Chunk], str | None]:
     """What a reader says of a stream: its chunks, folded where the pieces may differ, and how
     it failed."""
     chunks: list[Chunk] = []
@@ -56,7 +56,7 @@ async def test_both_readers_give_the_same_chunks(
     """Both readers agree on every fault of the emulator, and on a stream without one."""
     text = f"{uuid4().hex} [[fault:{fault} after=2]]"
     prompt = Prompt((Message("user", text),), include_thoughts=fault == "thoughts")
-    mine, theirs = await told(ours, prompt), await told(reference, prompt)
+    mine, theirs = await read(ours, prompt), await read(reference, prompt)
     assert _content(mine[0]) == _content(theirs[0])
     assert (mine[1] is None) == (theirs[1] is None)
     if mine[1] and theirs[1]:

@@ -107,7 +107,7 @@ async def test_what_is_anothers_is_not_there(guarded: Running, client: httpx.Asy
 async def test_a_key_never_stands_in_an_address(
     guarded: Running, client: httpx.AsyncClient
 ) -> None:
-    """Addresses are kept by browsers, proxies and logs: a key in one is refused, good or not."""
+    """Browsers, proxies and logs keep addresses, so the server refuses any key in one."""
     key, _ = await guarded.key()
     answer = await client.get("/v1/models", params={"key": key})
     assert answer.status_code == 401
@@ -117,7 +117,7 @@ async def test_a_key_never_stands_in_an_address(
 async def test_a_revoked_key_takes_its_streams_with_it(
     guarded: Running, client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    """What it began ends, and says why; the model is not asked any further."""
+    """Its stream ends with the reason, and so does the call to the model."""
     admin, _ = await guarded.key("admin", owner="ops")
     key, name = await guarded.key()
     prompt = a_prompt("[[fault:hang_after_text]]")
@@ -130,7 +130,7 @@ async def test_a_revoked_key_takes_its_streams_with_it(
             return [event async for event in sse.events(response)]
 
     stream = asyncio.create_task(read())
-    await until(lambda: emulator.history.report(prompt)["calls"], "the model is asked")
+    await until(lambda: emulator.history.report(prompt)["calls"], "the model has the request")
     assert (await client.delete(f"/v1/keys/{name}", headers=bearer(admin))).status_code == 204
     ending = (await stream)[-1]
     assert ending.type == "failed"
@@ -146,8 +146,8 @@ async def test_a_revoked_key_takes_its_streams_with_it(
 async def test_a_ticket_stands_for_a_key_in_an_address(
     guarded: Running, client: httpx.AsyncClient
 ) -> None:
-    """`EventSource` sends no headers: a page gets a ticket with its key, and shows that. Presented
-    again, as a browser does that reconnects, it joins what it began."""
+    """`EventSource` sends no headers, so a page gets a ticket with its key and sends the ticket. A
+    browser that reconnects sends the ticket again, and joins the same generation."""
     key, _ = await guarded.key("text")
     body = {"path": "/v1/text/stream"}
     ticket = (await client.post("/v1/tickets", json=body, headers=bearer(key))).json()["ticket"]
@@ -159,8 +159,8 @@ async def test_a_ticket_stands_for_a_key_in_an_address(
 
 
 async def test_a_key_may_use_so_much(guarded: Running, client: httpx.AsyncClient) -> None:
-    """Each key has its limits: beyond them 429, with when to come again. Another key has its own,
-    and what was paid for once costs nothing."""
+    """Beyond the limits of its key, a request gets a 429 that says when to try again. Another key
+    has limits of its own, and an answer from the cache is free."""
     admin, _ = await guarded.key("admin", owner="ops")
     made = []
     for _ in range(2):

@@ -142,9 +142,9 @@ def test_an_answer_without_a_fence_is_code_if_it_parses(answer: str) -> None:
 
 def test_the_question_is_the_whole_answer() -> None:
     """There is one question, with all of the text."""
-    asked: list[str] = []
-    split("a\n", "b\n", "c", parses=lambda text: asked.append(text) or True)
-    assert asked == ["a\nb\nc"]
+    checked: list[str] = []
+    split("a\n", "b\n", "c", parses=lambda text: checked.append(text) or True)
+    assert checked == ["a\nb\nc"]
 
 
 def test_text_before_a_fence_is_explanation() -> None:

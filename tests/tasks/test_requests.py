@@ -17,7 +17,7 @@ LEAST: dict[str, dict[str, Any]] = {
 LONG = "x" * 100_000
 
 
-def asked(task: str, **fields: Any) -> Any:
+def request(task: str, **fields: Any) -> Any:
     return TASKS[task].request.model_validate({**LEAST[task], **fields}, strict=True)
 
 
@@ -105,7 +105,7 @@ def name(fields: dict[str, Any]) -> str:
 @pytest.mark.parametrize("fields", COMMON_GOOD, ids=name)
 def test_common_fields_inside_their_bounds(task: str, fields: dict[str, Any]) -> None:
     """Every task accepts them, and makes a prompt from them."""
-    TASKS[task].prompt(asked(task, **fields))
+    TASKS[task].prompt(request(task, **fields))
 
 
 @pytest.mark.parametrize("task", LEAST)
@@ -113,7 +113,7 @@ def test_common_fields_inside_their_bounds(task: str, fields: dict[str, Any]) ->
 def test_common_fields_outside_their_bounds(task: str, fields: dict[str, Any]) -> None:
     """Every task refuses them."""
     with pytest.raises(ValidationError):
-        asked(task, **fields)
+        request(task, **fields)
 
 
 OWN_GOOD = [
@@ -188,11 +188,11 @@ OWN_BAD = [
 @pytest.mark.parametrize(("task", "fields"), OWN_GOOD, ids=lambda v: repr(v)[:40])
 def test_a_tasks_own_fields_inside_their_bounds(task: str, fields: dict[str, Any]) -> None:
     """The task accepts them, and makes a prompt from them."""
-    TASKS[task].prompt(asked(task, **fields))
+    TASKS[task].prompt(request(task, **fields))
 
 
 @pytest.mark.parametrize(("task", "fields"), OWN_BAD, ids=lambda v: repr(v)[:40])
 def test_a_tasks_own_fields_outside_their_bounds(task: str, fields: dict[str, Any]) -> None:
     """The task refuses them."""
     with pytest.raises(ValidationError):
-        asked(task, **fields)
+        request(task, **fields)
