@@ -1,11 +1,15 @@
 """The record of a log that has ended, and those who observe it: metrics, and later usage, traces,
 jobs and webhooks.
 
-There is one record per log, over all processes. The process whose append of the ending succeeds
-hands it out: the producer, the start that gives up a log without a producer, or the reader's
-process that ends the log of a writer that is gone. Two rare cases differ. A writer that is cut
-off from Redis, but not from its readers, can end a log that a reader's process ends too. A log
-that Redis loses together with its writer gets no ending there, and no record.
+There is one record per log that was charged, over all processes. The process whose append of the
+ending succeeds hands it out: the producer, or the reader's process that ends the log of a writer
+that is gone. A start that is refused, or whose caller leaves before the producer begins, has an
+ending for those who joined its log, and no record.
+
+Rare cases differ. A writer that is cut off from Redis, but not from its readers, can end a log
+that a reader's process ends too: two records. A log that Redis loses together with its writer, and
+a log whose writer is gone and that nobody reads any more, have no record. A process that is gone
+before its producer began leaves a log that counts as lost.
 """
 
 import logging
@@ -29,10 +33,11 @@ logger = logging.getLogger(__name__)
 class Ended(msgspec.Struct, frozen=True):
     """How a log ended.
 
-    `generation` is the one that began the log: it has the owner, the key, the task, the model
-    asked and the cache status. `outcome` is `done`, `cancelled` or the code of the failure;
-    `model` names the model that served content, as the provider does (None: no model did).
-    `attempts` are requests to models, `fallbacks` how often the next model of the chain was asked.
+    `generation` is the one that began the log, or another holder when that one was forgotten: it
+    has the owner, the key, the task, the model asked and the cache status. `outcome` is `done`,
+    `cancelled` or the code of the failure; `model` names the model that served content, as the
+    provider does (None: no model did). `attempts` are requests to models, `fallbacks` how often
+    the next model of the chain was asked.
     What only the writer knew (usage, timings, attempts) is zero when the writer is gone.
     """
 

@@ -23,7 +23,7 @@ from streamapi.generation.admission import Admission
 from streamapi.generation.chain import RetryPolicy
 from streamapi.generation.charge import FREE, Charge
 from streamapi.generation.ended import Ended, Observer, notify
-from streamapi.generation.event import Event, Failed, Timings
+from streamapi.generation.event import Event, Failed
 from streamapi.generation.generation import Generation
 from streamapi.generation.health import Circuits
 from streamapi.generation.log import Eager, Entry, LogGone, Logs, Tail
@@ -108,8 +108,8 @@ class Generations:
                 await pending.open()
                 await charge.reserve()
         except BaseException as error:
-            if pending.opened and (ending := await pending.give_up(error)) is not None:
-                self._report(generation, ending)
+            if pending.opened:
+                await pending.give_up(error)
             raise
         if earlier is not None:
             if earlier.id != generation.id:
@@ -144,12 +144,7 @@ class Generations:
     def _lost(self, generation: Generation) -> None:
         """This process has ended a log in place of its writer."""
         gone = ProducerLost("The process that wrote this answer is gone.")
-        self._report(generation, Failed(gone.problem()))
-
-    def _report(self, generation: Generation, ending: Failed) -> None:
-        """Record the ending of a log that has no producer here."""
-        age = Timings(total_ms=max(0, round((time.time() - generation.created) * 1000)))
-        notify(self._observers, Ended.of(generation, ending, age))
+        notify(self._observers, Ended.of(generation, Failed(gone.problem())))
 
     async def find(self, caller: Caller, generation: str) -> Generation:
         """The caller's generation of this id. Raises `NotFound`, for another owner's too, and

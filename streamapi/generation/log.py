@@ -144,4 +144,4 @@ class Logs(Protocol):
 
     def on_lost(self, report: Callable[[Generation], None]) -> None:
         """Call `report` when this process has ended a log whose writer is gone, with the
-        generation that began the log."""
+        generation that began the log, or another holder when that one was forgotten."""

@@ -34,20 +34,16 @@ class PendingLog:
             await self._logs.hold(self._generation)
             self._held = True
 
-    async def give_up(self, error: BaseException) -> Failed | None:
+    async def give_up(self, error: BaseException) -> None:
         """End a log that no producer will write. Those who joined it meanwhile learn why; so do
-        those who repeat its idempotency key, for which it stays. Returns the ending, if this call
-        appended it."""
+        those who repeat its idempotency key, for which it stays."""
         lost = ProducerLost("The request that began this answer was broken off.")
         ending = Failed((error if isinstance(error, StreamapiError) else lost).problem())
-        appended = False
         with suppress(StoreUnavailable, Conflict):
             await self._logs.append(self._generation.log, 2, [ending])
-            appended = True
         if self._generation.promise == 0 or isinstance(error, IdempotencyKeyReused):
             with suppress(StoreUnavailable):
                 await self._logs.forget(self._generation)
-        return ending if appended else None
 
     async def forget(self) -> None:
         """Drop the log, which another one replaces."""

@@ -21,7 +21,8 @@ NOW, EARLIER = 1, 2
 
 
 class Orphans:
-    """Ends the logs whose writer is gone. `report` gets the generation that began such a log."""
+    """Ends the logs whose writer is gone. `report` gets the generation that began such a log, or
+    another holder when that one was forgotten."""
 
     def __init__(self, connection: RedisConnection, lives: Lives) -> None:
         self._connection = connection
