@@ -26,7 +26,7 @@ from streamapi.generation.ended import Ended, Observer, notify
 from streamapi.generation.event import Event, Failed
 from streamapi.generation.generation import Generation
 from streamapi.generation.health import Circuits
-from streamapi.generation.log import Eager, Entry, LogGone, Logs, Tail
+from streamapi.generation.log import LOST_AT, Eager, Entry, LogGone, Logs, Tail
 from streamapi.generation.pending_log import PendingLog
 from streamapi.generation.producer import Producer
 from streamapi.generation.readers import Readers
@@ -171,22 +171,31 @@ class Generations:
         replays: int = 0,
     ) -> AsyncGenerator[Sequence[Entry], None]:
         """Read the log behind `after`, as `Logs.read` does. Raises `GenerationExpired`. Events up
-        to number `replays`, and batches of a slow reader, go out at the pace of `pacer`.
+        to number `replays`, and batches of a slow reader, go out at the pace of `pacer`. A
+        generation can join another log before its own has more than its start; the reader then
+        reads on there.
 
         A reader that stops before the end has left: see `Readers`."""
         self._readers.arrive(generation)
         ended = False
         try:
-            async with aclosing(
-                self._logs.read(generation.log, after, silence, generation.id, eager)
-            ) as batches:
-                async for batch in batches:
-                    if batch and (batch[0].n <= replays or len(batch) >= REPLAY_EVENTS):
-                        await self.pacer.turn()
-                    yield batch
-            ended = True
-        except LogGone:
-            raise _expired() from None
+            while not ended:
+                reading = self._logs.read(generation.log, after, silence, generation.id, eager)
+                try:
+                    async with aclosing(reading) as batches:
+                        async for batch in batches:
+                            if batch:
+                                if batch[0].n == LOST_AT and await self._sharing.moved(generation):
+                                    raise LogGone(generation.log)
+                                if batch[0].n <= replays or len(batch) >= REPLAY_EVENTS:
+                                    await self.pacer.turn()
+                                after = batch[-1].n
+                            yield batch
+                    ended = True
+                except LogGone:
+                    if (moved := await self._sharing.moved(generation)) is None:
+                        raise _expired() from None
+                    generation = moved
         finally:
             self._readers.leave(generation, ended)
 

@@ -87,7 +87,7 @@ class Logs(Protocol):
         """All entries behind `after` that `eager` does not take, in batches of what has come since
         the last one. A batch is empty when `silence` seconds passed without an event. For the
         generation `hold`, the log ends as `cancelled` where that generation was released. Raises
-        `LogGone`."""
+        `LogGone`, also to a reader that waits when the log is dropped without an ending."""
 
     async def tail(self, log: str, hold: str | None = None) -> Tail:
         """How far the log has come, for the generation `hold`. Raises `LogGone`."""

@@ -11,7 +11,7 @@ answered when there is no room for one.
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 
@@ -48,6 +48,14 @@ class Sharing:
             return await self._joined(request, generation, begin)
         except StoreUnavailable:
             return None  # sharing only saves work; without the store, the model is asked
+
+    async def moved(self, generation: Generation) -> Generation | None:
+        """The generation on the log that it has joined since it was found, if it has."""
+        with suppress(StoreUnavailable):
+            found = await self._logs.find(generation.id)
+            if found is not None and found.log != generation.log:
+                return found
+        return None
 
     async def _repeated(
         self, request: GenerationRequest, generation: Generation, begin: Begin

@@ -92,11 +92,15 @@ class StoredLogs:
             self._end(log, stored)
 
     def drop(self, log: str) -> None:
-        """Forget a log. Its readers keep it until they are through."""
+        """Forget a log. Its readers keep it until they are through; without an ending, they get
+        `LogGone` behind what has come."""
         stored = self._logs.pop(log, None)
         self._finished.remove(log)
         if stored is None:
             return
+        if not stored.ended and stored.broken is None:
+            stored.broken = LogGone(log)
+            stored.wake()
         self._size -= stored.cost
         for generation in stored.generations:
             self._generations.log_gone(generation, log)

@@ -826,6 +826,23 @@ async def test_a_reader_in_a_forgotten_log_reads_to_its_end(logs: Logs) -> None:
     assert seen == list(range(1, 2001))
 
 
+@pytest.mark.parametrize("how", ["joined", "forgotten"])
+async def test_a_reader_does_not_wait_in_a_log_that_was_dropped(logs: Logs, how: str) -> None:
+    """A log loses its last hold before it has an ending: its readers learn that it is gone."""
+    log = await begun(logs)
+    mine = hold_on(log)
+    await logs.hold(mine)
+    reading = asyncio.create_task(everything(logs, log))
+    await asyncio.sleep(0.05)
+    if how == "joined":
+        other = await held(logs)
+        await logs.hold(msgspec.structs.replace(mine, log=other.replace("gen_", "log_", 1)))
+    else:
+        await logs.forget(mine)
+    with pytest.raises(LogGone):
+        await asyncio.wait_for(reading, 2)
+
+
 async def test_forgetting_frees_the_name_that_pointed_there(logs: Logs) -> None:
     """A claim on a forgotten generation gives way: a name never points at nothing."""
     log, other = await begun(logs, DONE), await held(logs)

@@ -19,6 +19,8 @@ from streamapi.generation.log_bounds import LogBounds
 from streamapi.generation.redis.logs import RedisLogs
 from tests.conftest import RedisServer, until
 from tests.generation.defaults import log_bounds
+from tests.generation.scripted import generations
+from tests.generation.test_generations import all_of
 from tests.generation.test_log_contract import DONE, FAILED, START, fresh, hold_on, text
 
 TICK, LEASE = 0.02, 0.6
@@ -450,6 +452,23 @@ async def test_a_follower_joins_the_log_of_another_process(pair: Pair) -> None:
     reading = asyncio.create_task(read_to_end(there, moved))
     await here.append(leader.log, 3, [DONE])
     assert [entry.event for entry in await reading] == [START, text(2), DONE]
+
+
+@pytest.mark.parametrize("leads", ["here", "there"])
+async def test_a_reader_follows_a_generation_to_the_log_that_it_joins(
+    pair: Pair, leads: str
+) -> None:
+    """Two requests with one idempotency key: the second reads the first's own log, on either
+    process, when the first joins a log that is shared already."""
+    here, there = pair
+    leader = await held(here if leads == "here" else there, text(2))
+    mine = await held(here)
+    readers = [asyncio.create_task(all_of(generations(logs), mine)) for logs in pair]
+    await asyncio.sleep(0.1)
+    await here.hold(Generation(**{**_fields(mine), "log": leader.log, "cache": "collapsed"}))
+    await (here if leads == "here" else there).append(leader.log, 3, [DONE])
+    for events in await asyncio.gather(*readers):
+        assert events == [START, text(2), DONE]
 
 
 # Stop, release and forget from elsewhere.
