@@ -238,6 +238,30 @@ async def test_a_lost_answer_loses_no_record(
         await here.generations.close(0.0)
 
 
+async def test_two_calls_that_end_a_log_at_once_record_it_once(redis_server: RedisServer) -> None:
+    """Redis answers the first, and the answer to the second is lost."""
+    async with process(redis_server) as one, process(redis_server) as two:
+        here, there = Observed(one), Observed(two)
+        generation = await here.generations.start(ME, ask(Scripted([*say("a"), Pause()])))
+        await kill(one)
+        await until(lambda: not redis_server.ask("EXISTS", f"races:lease:{one.process}"), "it died")
+        orphans, answered, calls = two._orphans, two._orphans._answered, []
+
+        def lose_the_second(log: str, answer: object) -> None:
+            calls.append(log)
+            answered(log, StoreUnavailable("away") if len(calls) == 2 else answer)
+
+        orphans._answered = lose_the_second  # type: ignore[method-assign]
+        for _ in range(2):
+            orphans.end(generation.log)
+        await until(lambda: there.records, "it is recorded")
+        for _ in range(2):
+            orphans.retry()
+            await two._follower.look(generation.log)
+        assert there.outcomes == ["producer_lost"]
+        await here.generations.close(0.0)
+
+
 async def test_a_reader_that_leaves_ends_a_log_once(here: Observed) -> None:
     """It is let go of after its grace."""
     generation = await here.generations.start(ME, ask(hanging()))

@@ -2,7 +2,8 @@
 
 A process that reads such a log ends it, with the script `LOST`. Of all processes that try, the
 script lets one succeed, and that process reports the ending. An answer of Redis can be lost on
-its way. So a script without an answer runs again: the log says which process ended it.
+its way. So a script without an answer runs again: the log says which process ended it. A script is
+under way once per log, so that two answers cannot give two reports.
 """
 
 import time
@@ -27,6 +28,7 @@ class Orphans:
     def __init__(self, connection: RedisConnection, lives: Lives) -> None:
         self._connection = connection
         self._lives = lives
+        self._under_way: set[str] = set()
         self._unanswered: set[str] = set()
         self.report: Callable[[Generation], None] = lambda generation: None
 
@@ -42,7 +44,9 @@ class Orphans:
 
     def end(self, log: str) -> None:
         """Let Redis end an orphan before it answers what is asked of it after this."""
-        self._connection.post(LOST, loss(log, self._lives), partial(self._answered, log))
+        if log not in self._under_way:
+            self._under_way.add(log)
+            self._connection.post(LOST, loss(log, self._lives), partial(self._answered, log))
 
     def retry(self) -> None:
         """Run each script again whose answer did not come."""
@@ -51,6 +55,7 @@ class Orphans:
                 self.end(log)
 
     def _answered(self, log: str, answer: Any) -> None:
+        self._under_way.discard(log)
         if isinstance(answer, StoreUnavailable):
             self._unanswered.add(log)
             return
