@@ -187,6 +187,15 @@ async def test_an_ending_inside_a_batch_is_refused(logs: Logs, batch: tuple[Even
     assert await logs.tail(log) == Tail(1, False)
 
 
+async def test_an_ending_that_cannot_be_encoded_leaves_room_for_another(logs: Logs) -> None:
+    """Its append fails, and changes nothing."""
+    log = await begun(logs)
+    with pytest.raises(UnicodeEncodeError):
+        await logs.append(log, 2, [msgspec.structs.replace(DONE, result={"text": "\ud800"})])
+    await logs.append(log, 2, [FAILED])
+    assert (await everything(logs, log))[-1].event == FAILED
+
+
 async def test_of_many_endings_one_wins(logs: Logs) -> None:
     """When many want to end a log, it has one ending."""
     log = await begun(logs)

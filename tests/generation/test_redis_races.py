@@ -330,6 +330,23 @@ async def test_a_second_ending_is_a_conflict(pair: Pair) -> None:
     assert await read_to_end(there, mine) == ended
 
 
+@pytest.mark.parametrize("answered", [True, False])
+async def test_an_ending_on_its_way_lands_though_its_log_is_dropped(
+    pair: Pair, answered: bool
+) -> None:
+    """Redis takes the ending, or its answer is lost: no other process ended the log."""
+    here, _ = pair
+    mine = await held(here, text(2))
+    written = here._mirror.written[mine.log]
+    await until(lambda: not written.busy and written.sent == 2, "all is mirrored")
+    ending = asyncio.create_task(here.append(mine.log, 3, [DONE]))
+    await asyncio.sleep(0)
+    here._local.drop(mine.log)
+    if not answered:
+        here._connection._refuse([])
+    await asyncio.wait_for(ending, 2)
+
+
 async def test_a_lease_that_expires_unnoticed_changes_nothing(pair: Pair) -> None:
     """A writer that was only slow, and whose log no process read meanwhile, goes on."""
     here, there = pair

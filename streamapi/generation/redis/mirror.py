@@ -31,7 +31,7 @@ from functools import partial
 from typing import Any
 
 from streamapi.errors import StoreUnavailable
-from streamapi.generation.event import ENDINGS, Cancelled
+from streamapi.generation.event import ENDINGS, Cancelled, encode
 from streamapi.generation.generation import Generation
 from streamapi.generation.log import Conflict, Entry, Stopped
 from streamapi.generation.memory_log import MemoryLogs
@@ -103,6 +103,7 @@ class Mirror:
         if written.ending:
             raise Conflict(f"{written.log} is about to have its ending")
         written.stored.takes(written.log, entries)
+        encode(entries[-1].event)  # one that cannot be encoded fails here, and not in a callback
         written.ending = entries
         written.landed = asyncio.get_running_loop().create_future()
         self.flush(written)
@@ -153,11 +154,13 @@ class Mirror:
     def _flushed(self, written: WrittenLog, upto: int, ends: bool, answer: Any) -> None:
         written.busy = False
         again, written.again = written.again, False
+        if self.written.get(written.log) is not written:  # forgotten meanwhile
+            away = isinstance(answer, StoreUnavailable)
+            self._resolve(written, ends and (away or answer[0] == 1))
+            return
         if isinstance(answer, StoreUnavailable):
             self._show(written)
             return
-        if self.written.get(written.log) is not written:
-            return  # forgotten meanwhile
         done, *found = answer
         if done == 1:
             written.sent = upto
@@ -228,7 +231,8 @@ class Mirror:
         if written is not None:
             self.dirty.discard(written)
             self._connection.post(DROP, (log,))
-            self._resolve(written, False)
+            if not written.busy:  # else the answer of Redis says whether the ending landed
+                self._resolve(written, False)
 
     def back(self) -> None:
         """Redis is there (again), and may know less than it did."""
