@@ -55,26 +55,9 @@ class Producer:
     the ending is in the log."""
 
     __slots__ = (
-        "_admission",
-        "_attempt",
-        "_attempts",
-        "_began",
-        "_charge",
-        "_circuits",
-        "_closing",
-        "_created",
-        "_fallbacks",
-        "_first_content",
-        "_generation",
-        "_log",
-        "_logs",
-        "_next",
-        "_observers",
-        "_queued",
-        "_request",
-        "_retry_policy",
-        "_stopped",
-        "_task",
+        "_admission", "_attempt", "_attempts", "_began", "_charge", "_circuits", "_closing",
+        "_created", "_fallbacks", "_first_content", "_generation", "_log", "_logs", "_next",
+        "_observers", "_queued", "_request", "_retry_policy", "_stopped", "_task",
     )  # fmt: skip
 
     def __init__(
@@ -135,17 +118,32 @@ class Producer:
         except StreamapiError as error:
             ending = Failed(error.problem(), self._usage())
         except Exception:
-            logger.exception("producing %s failed", self._log)
-            ending = Failed(Internal("The server's log has the reason.").problem(), self._usage())
+            ending = self._bug("producing %s failed")
         self._closing = True
-        ended = self._record(ending)
-        notify((self._charge.settle,), ended)
+        notify((self._charge.settle,), self._record(ending))
         try:
-            await self._write([*self._held_back(), ending])
+            ending = await self._write_ending(ending)
         except Conflict:
             logger.warning("%s has its ending from another process", self._log)
         else:
-            notify(self._observers, ended)
+            notify(self._observers, self._record(ending))
+
+    async def _write_ending(self, ending: Ending) -> Ending:
+        """Write the ending, or a failure in place of one that cannot be written. Raises
+        `Conflict`."""
+        try:
+            await self._write([*self._held_back(), ending])
+        except Conflict:
+            raise
+        except Exception:
+            ending = self._bug("the ending of %s could not be written")
+            await self._write([ending])
+        return ending
+
+    def _bug(self, what: str) -> Failed:
+        """The ending after an exception that nobody foresaw, which is logged."""
+        logger.exception(what, self._log)
+        return Failed(Internal("The server's log has the reason.").problem(), self._usage())
 
     def _record(self, ending: Ending) -> Ended:
         served = None if self._first_content is None else self._attempt

@@ -830,6 +830,25 @@ async def test_a_parser_that_breaks_at_a_failure_does_not_swallow_it(trouble: An
     assert (await (await produced.begin()).ending()).type == "failed"
 
 
+class Unencodable(Broken):
+    """A parser whose last text, or whose result, cannot be written as UTF-8."""
+
+    def flush(self) -> list[Event]:
+        return [Delta("\ud800", "text")] if self.where == "flush" else []
+
+    def result(self) -> dict[str, Any]:
+        return {"text": "\ud800"}
+
+
+@pytest.mark.parametrize("last", [END, AWAY, Pause()])
+@pytest.mark.parametrize("where", ["flush", "result"])
+async def test_what_cannot_be_encoded_does_not_cost_the_ending(where: str, last: Any) -> None:
+    """The log ends all the same: as `internal`, or with the failure that was to be its ending."""
+    model = Scripted([*say("a"), last])
+    produced = ScriptedProducer(model, parser=lambda: Unencodable(where, ValueError()))
+    assert (await (await produced.begin()).ending()).type == "failed"
+
+
 async def test_a_parser_that_breaks_at_a_stop_does_not_swallow_it() -> None:
     """The same while the log is being stopped."""
     model = Scripted([*say("a"), Pause()])
