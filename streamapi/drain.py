@@ -27,7 +27,7 @@ CLOSE_SECONDS = 0.5
 
 
 async def close(parts: Services, within: float, delay: float = 0.0) -> None:
-    """End the work of this process, and close its parts. A second call does nothing.
+    """End the work of this process, and close its parts. A call after that does nothing.
 
     For `delay` seconds it still serves while `/readyz` says that it is draining, so that a load
     balancer notices. Then new work is refused, and running answers have `within` seconds to end.
@@ -80,7 +80,9 @@ def _ask_to_reconnect(readers: set[Callable[[], None]], asked: set[Callable[[], 
 
 
 async def _end_generations(parts: Services, within: float) -> None:
-    await _bounded("the generations", parts.generations.close(within), within + ENDING_SECONDS)
+    seconds = within + ENDING_SECONDS
+    late = f"answers still ran after {seconds:g} s"
+    await _bounded("the generations", parts.generations.close(within), seconds, late)
 
 
 async def _close_parts(parts: Services) -> None:
@@ -94,12 +96,18 @@ async def _close_parts(parts: Services) -> None:
 
 
 async def _bounded(
-    part: str, closing: Coroutine[None, None, None], seconds: float = CLOSE_SECONDS
+    part: str,
+    closing: Coroutine[None, None, None],
+    seconds: float = CLOSE_SECONDS,
+    late: str = "",
 ) -> None:
-    """Wait for a part to close. A failure is logged only: what the part has in Redis expires, and
-    the next request writes the last use of its key again."""
+    """Wait for a part to close. A failure is logged only, as `late` when the time is over: what
+    the part has in Redis expires, and the next request writes the last use of its key again."""
     try:
         async with asyncio.timeout(seconds):
             await closing
     except Exception as error:
-        logger.warning("%s could not be closed: %r", part, error)
+        if late and isinstance(error, TimeoutError):
+            logger.warning(late)
+        else:
+            logger.warning("%s could not be closed: %r", part, error)

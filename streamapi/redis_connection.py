@@ -281,4 +281,4 @@ def _refuses(answer: object) -> bool:
 
 
 def _away() -> StoreUnavailable:
-    return StoreUnavailable("Redis, where generations are shared, cannot be reached.")
+    return StoreUnavailable("The server cannot reach Redis. Try again in 2 seconds.")

@@ -141,7 +141,9 @@ class KeyCache:
         lookup = self._lookups.get(digest)
         if lookup is None:
             if now < self._paused_until or len(self._lookups) >= MOST_LOOKUPS:
-                raise StoreUnavailable("The records cannot be reached.")
+                raise StoreUnavailable(
+                    "The key database cannot be reached. Try again in 2 seconds."
+                )
             lookup = asyncio.create_task(self._read(digest, now))
             self._lookups[digest] = lookup
             lookup.add_done_callback(lambda done: self._lookup_done(digest, done))

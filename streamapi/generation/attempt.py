@@ -64,7 +64,7 @@ class Attempt:
         if self.finish is None:
             raise UpstreamUnavailable("The model's stream ended before it had said anything.")
         if self.finish == "stop" and self._said == 0:
-            raise UpstreamUnavailable("The model answered with nothing.")
+            raise UpstreamUnavailable("The model sent an empty answer. Try again.")
         await self.look_up(finished=True)
         self.first = self.flush()
         if not self.first:

@@ -99,7 +99,7 @@ class Generations:
 
         Raises `Overloaded`, `ShuttingDown`, `IdempotencyKeyReused` and what the charge raises."""
         if self.closing:
-            raise ShuttingDown("This process takes no new work.")
+            raise ShuttingDown("This server process is shutting down. Try again in a second.")
         generation = _generation(caller, request, self._idempotency_ttl)
         pending = PendingLog(self._logs, generation)
         try:
@@ -171,9 +171,8 @@ class Generations:
         replays: int = 0,
     ) -> AsyncGenerator[Sequence[Entry], None]:
         """Read the log behind `after`, as `Logs.read` does. Raises `GenerationExpired`. Events up
-        to number `replays`, and batches of a slow reader, go out at the pace of `pacer`. A
-        generation can join another log before its own has more than its start; the reader then
-        reads on there.
+        to number `replays`, and batches of a slow reader, go out at the pace of `pacer`. When the
+        generation joins another log, the reader reads on there.
 
         A reader that stops before the end has left: see `Readers`."""
         self._readers.arrive(generation)
@@ -282,4 +281,6 @@ def _generation(caller: Caller, request: GenerationRequest, idempotency_ttl: flo
 
 
 def _expired() -> GenerationExpired:
-    return GenerationExpired("The log of this generation has been forgotten.")
+    return GenerationExpired(
+        "The server no longer has this answer's events. Send the request again."
+    )

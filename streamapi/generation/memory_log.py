@@ -16,6 +16,8 @@ from streamapi.generation.stored_logs import Claim, StoredLogs
 BATCH = 128
 """Events that a reader takes at once. Between two batches, the event loop runs other tasks."""
 
+BEYOND = "The answer was lost before the event you resume from. Send the request again."
+
 
 class MemoryLogs(StoredLogs):
     """See `log.Logs` for the verbs. Lives on one event loop."""
@@ -53,7 +55,7 @@ class MemoryLogs(StoredLogs):
             if ending is not None and reader.n < ending.n:
                 yield (ending,)
             elif (last if ending is None else ending.n) < reader.n < LOST_AT:
-                lost = ProducerLost("This log ended before the event that was asked for.")
+                lost = ProducerLost(BEYOND)
                 yield (Entry(LOST_AT, Failed(lost.problem()), b""),)
         finally:
             reader.stop()

@@ -46,7 +46,9 @@ AFTER_FINISH = 1.0
 come in that time; a connection that hangs afterwards must not delay the ending."""
 
 SILENT = "The model fell silent in the middle of its answer."
-OVERDUE = "The whole answer took longer than one may take."
+OVERDUE = (
+    "The answer took longer than it may take (STREAMAPI_TOTAL_TIMEOUT). Ask for a shorter one."
+)
 
 
 class Producer:

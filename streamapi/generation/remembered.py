@@ -59,7 +59,9 @@ class Remembered:
         self.sweep()
         while len(self._held) >= self._most:
             if not self._logless and not self._ended:
-                raise Overloaded("This server remembers as many generations as it can.")
+                raise Overloaded(
+                    "This server remembers as many generations as it can. Try again in 2 seconds."
+                )
             self.forget(next(iter(self._logless or self._ended)))
 
     def add(self, generation: Generation, ended: bool) -> None:
@@ -130,7 +132,8 @@ class Remembered:
         mine = self._of_owner.get(generation.owner, 0)
         if mine >= self._most - len(self._promised):
             raise Overloaded(
-                "This server remembers as many idempotency keys of yours as it can.",
+                "This server remembers as many idempotency keys of yours as it can. "
+                "Send the request without a key, or try again later.",
                 retry_after=self._until_a_promise_ends(),
             )
         self._promised[generation.id] = self._clock() + generation.promise

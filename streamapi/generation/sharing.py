@@ -70,7 +70,9 @@ class Sharing:
             if earlier is None:
                 return None
             if earlier.digest != generation.digest:
-                raise IdempotencyKeyReused("This key was used for another request.")
+                raise IdempotencyKeyReused(
+                    "This Idempotency-Key was sent with another body. Use a new key."
+                )
             try:
                 last = await self._ending(earlier, own=True)
             except LogGone:

@@ -95,7 +95,9 @@ class Database:
             # The message of the driver, and never the statement or its values.
             reason = error.orig if isinstance(error, DBAPIError) else type(error).__name__
             logger.warning("the database cannot be reached: %s", reason)
-            raise StoreUnavailable("The records cannot be reached.") from error
+            raise StoreUnavailable(
+                "The key database cannot be reached. Try again in 2 seconds."
+            ) from error
 
     async def _share_file(self) -> None:
         """Switch the file to SQLite's WAL, so that reads go on during a write. The file keeps the

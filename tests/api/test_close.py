@@ -46,7 +46,9 @@ async def test_every_part_is_closed_even_if_one_fails(
         await asyncio.wait_for(close(server.parts, 0.0), 5 + 3 * CLOSE_SECONDS)
         assert server.parts.closed
     assert sorted(closed) == sorted(PARTS)
-    assert caplog.text.count("could not be closed") == 1
+    hangs = (broken, how) == ("generations", "hangs")
+    assert caplog.text.count("could not be closed") == (not hangs)
+    assert caplog.text.count("answers still ran after 1 s") == hangs
 
 
 async def test_every_reader_is_closed_even_if_one_fails(emulator: Emulator) -> None:

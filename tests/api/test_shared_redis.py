@@ -181,4 +181,4 @@ async def test_a_message_that_is_not_known_is_logged(
         redis_server.ask("XADD", f"races:inbox:{here.process}", "*", *fields)
         await there.stop(log, "caller")
         await until(lambda: stopped, "the next message is read")
-    assert f"asks 'pause' of {log}" in caplog.text
+    assert f"ignored message 'pause' about {log}" in caplog.text

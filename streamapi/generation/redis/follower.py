@@ -206,7 +206,7 @@ class Follower:
         try:
             kind, log, generation = (fields[name].decode() for name in (b"k", b"l", b"g"))
             if kind not in MESSAGES:
-                logger.warning("a newer version asks %r of %s: it is not known here", kind, log)
+                logger.warning("ignored message %r about %s from a newer version", kind, log)
             await self._message(kind, log, generation, fields[b"d"])
         except Exception:
             logger.exception("a message of another process could not be used")

@@ -185,7 +185,7 @@ class RedisLogs:
             if written is None:
                 break
             self._mirror.anew(written)  # Redis was emptied, and does not have it again yet
-        raise StoreUnavailable("Redis does not know the generation that it should promise.")
+        raise StoreUnavailable("Redis lost this request. Send it again.")
 
     async def claimed(self, name: str) -> str | None:
         winner = await self._connection.call(scripts.CLAIMED, name)

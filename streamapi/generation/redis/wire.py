@@ -91,7 +91,9 @@ def unpack_generation(data: bytes) -> Generation:
 
 def newer() -> StoreUnavailable:
     """The error for what was written by a version that this program does not know."""
-    return StoreUnavailable("A newer version of this server wrote this. Ask again.")
+    return StoreUnavailable(
+        "Another version of the server has this answer. Try again in 2 seconds."
+    )
 
 
 def why_of(data: bytes) -> Stopped:
