@@ -187,7 +187,7 @@ class Generations:
                                 if batch[0].n == LOST_AT and await self._sharing.moved(generation):
                                     raise LogGone(generation.log)
                                 if batch[0].n <= replays or len(batch) >= REPLAY_EVENTS:
-                                    await self.pacer.turn()
+                                    await self.pacer.wait()
                                 after = batch[-1].n
                             yield batch
                     ended = True

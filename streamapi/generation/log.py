@@ -139,7 +139,7 @@ class Logs(Protocol):
     async def aclose(self) -> None:
         """Release what this process has outside of it, and end."""
 
-    def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
+    def on_stop(self, log: str, stop: Callable[[Stopped], None]) -> None:
         """The writer of `log` is in this process; `stop` makes it end the log."""
 
     def on_lost(self, report: Callable[[Generation], None]) -> None:

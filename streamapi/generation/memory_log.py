@@ -130,7 +130,7 @@ class MemoryLogs(StoredLogs):
     async def aclose(self) -> None:
         pass  # nothing is held outside
 
-    def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
+    def on_stop(self, log: str, stop: Callable[[Stopped], None]) -> None:
         self._stored(log).stop = stop
 
     def on_lost(self, report: Callable[[Generation], None]) -> None:

@@ -97,7 +97,7 @@ class Producer:
     def start(self) -> "asyncio.Task[None]":
         """Begin, in a task that outlives the request of the caller."""
         self._task = asyncio.create_task(self._run(), name=f"produce {self._log}")
-        self._logs.watch(self._log, self.stop)
+        self._logs.on_stop(self._log, self.stop)
         return self._task
 
     def stop(self, why: Stopped) -> None:

@@ -17,7 +17,7 @@ class ReplayPacer:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._busy = False
 
-    async def turn(self) -> None:
+    async def wait(self) -> None:
         """Wait until no other replay goes on in this pass of the event loop. This costs nothing
         while there is no other replay."""
         loop = asyncio.get_running_loop()
@@ -25,15 +25,15 @@ class ReplayPacer:
             self._busy = True
             loop.call_soon(self._next)
             return
-        turn = loop.create_future()
-        self._waiting.append(turn)
-        await turn
+        future = loop.create_future()
+        self._waiting.append(future)
+        await future
 
     def _next(self) -> None:
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():  # else its reader has left
-                turn.set_result(None)
+            future = self._waiting.popleft()
+            if not future.done():  # else its reader has left
+                future.set_result(None)
                 asyncio.get_running_loop().call_soon(self._next)
                 return
         self._busy = False

@@ -176,7 +176,7 @@ async def test_a_message_that_is_not_known_is_logged(
         await here.append(log, 1, [START])
         await here.hold(hold_on(log))
         stopped: list[str] = []
-        here.watch(log, stopped.append)
+        here.on_stop(log, stopped.append)
         fields = ("k", "pause", "l", log, "g", "", "d", "")
         redis_server.ask("XADD", f"races:inbox:{here.process}", "*", *fields)
         await there.stop(log, "caller")

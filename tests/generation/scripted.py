@@ -66,7 +66,7 @@ class Scripted:
     def __init__(self, *scripts: Script, name: str = "scripted") -> None:
         self.name = name
         self.scripts = scripts
-        self.asked: list[float] = []
+        self.requested: list[float] = []
         self.closed: list[float] = []
         self.open = 0
 
@@ -74,8 +74,8 @@ class Scripted:
         return () if prompt.temperature is None else ("temperature",)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Sequence[Chunk], None]:
-        script = self.scripts[min(len(self.asked), len(self.scripts) - 1)]
-        self.asked.append(time.monotonic())
+        script = self.scripts[min(len(self.requested), len(self.scripts) - 1)]
+        self.requested.append(time.monotonic())
         self.open += 1
         try:
             for step in script:
@@ -92,7 +92,7 @@ class Scripted:
 
     @property
     def requests(self) -> int:
-        return len(self.asked)
+        return len(self.requested)
 
 
 class ScriptedProducer:

@@ -330,8 +330,8 @@ async def test_a_log_that_cannot_be_held_is_not_written() -> None:
         async def hold(self, generation: Generation) -> None:
             raise Overloaded("There is no room.")
 
-    patient = retry_policy(attempt=60.0, idle=60.0)
-    held = scripted.generations(Unheld(log_bounds()), patient)
+    lasting = retry_policy(attempt=60.0, idle=60.0)
+    held = scripted.generations(Unheld(log_bounds()), lasting)
     model = Scripted([*say("a"), Pause()])
     with pytest.raises(Overloaded):
         await held.start(ME, ask(model, cache="off"))

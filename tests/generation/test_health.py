@@ -235,12 +235,12 @@ TestWalk.settings = settings(max_examples=150, stateful_step_count=40, deadline=
 
 def test_a_dead_model_is_probed_less_and_less_often() -> None:
     """An hour of requests, ten a second, to a model that always fails: five, then the probes."""
-    circuit, asked = new(), 0
+    circuit, requests = new(), 0
     for tick in itertools.count():
         now = tick / 10
         if now > 3600:
             break
         if circuit.ready(now):
-            asked += 1
+            requests += 1
             go(circuit, "failure", now)
-    assert asked <= 5 + 4 + 3600 / 60
+    assert requests <= 5 + 4 + 3600 / 60

@@ -77,8 +77,8 @@ def text(n: int) -> Delta:
     return Delta(f"<{n}>", "text")
 
 
-def hold_on(log: str, who: str = "", owner: str = "anonymous") -> Generation:
-    name = log.replace("log_", "gen_", 1) + who
+def hold_on(log: str, suffix: str = "", owner: str = "anonymous") -> Generation:
+    name = log.replace("log_", "gen_", 1) + suffix
     return Generation(id=name, log=log, owner=owner, task="text", model="m", created=1.0)
 
 
@@ -310,11 +310,11 @@ async def test_a_replay_lets_other_tasks_run(logs: Logs) -> None:
     """A long log read from memory does not keep the loop to itself."""
     log = await begun(logs, *(text(n) for n in range(2, 20_000)), DONE)
     reading = asyncio.create_task(everything(logs, log))
-    turns = 0
+    passes = 0
     while not reading.done():
-        turns += 1
+        passes += 1
         await asyncio.sleep(0)
-    assert turns > 5
+    assert passes > 5
     assert len(await reading) == 20_000
 
 
@@ -342,10 +342,10 @@ async def test_an_eager_reader_takes_entries_in_the_writers_task(logs: Logs) -> 
 async def test_declined_entries_come_with_those_that_follow(logs: Logs) -> None:
     """A reader whose peer is slow gets nothing more at once: it takes all when it wakes up."""
     log = await begun(logs)
-    asked: list[int] = []
+    offered: list[int] = []
 
     def behind(entries: Sequence[Entry]) -> bool:
-        asked.extend(numbers(entries))
+        offered.extend(numbers(entries))
         return False
 
     async with aclosing(logs.read(log, 1, eager=behind)) as batches:
@@ -353,7 +353,7 @@ async def test_declined_entries_come_with_those_that_follow(logs: Logs) -> None:
         await asyncio.sleep(0)
         for n in range(2, 6):
             await logs.append(log, n, [text(n)])
-        assert asked == [2]
+        assert offered == [2]
         assert numbers(await waiting) == [2, 3, 4, 5]
 
 
@@ -609,7 +609,7 @@ class Writer:
 
     def __init__(self, logs: Logs, log: str) -> None:
         self.stops: list[Stopped] = []
-        logs.watch(log, self.stops.append)
+        logs.on_stop(log, self.stops.append)
 
 
 async def test_the_last_hold_that_goes_stops_the_writer(logs: Logs) -> None:
@@ -622,7 +622,7 @@ async def test_the_last_hold_that_goes_stops_the_writer(logs: Logs) -> None:
     await logs.release(mine, "disconnect")
     assert writer.stops == []
     await logs.release(yours, "caller")
-    await until(lambda: writer.stops, "the writer is told to stop")
+    await until(lambda: writer.stops, "the writer has to stop")
     assert writer.stops == ["caller"]
 
 
@@ -639,12 +639,12 @@ async def test_a_second_release_changes_nothing(logs: Logs) -> None:
 
 
 async def test_stopping_reaches_the_writer(logs: Logs) -> None:
-    """`stop` tells the writer, holds or not."""
+    """`stop` stops the writer, holds or not."""
     log = await begun(logs)
     writer = Writer(logs, log)
     await logs.hold(hold_on(log))
     await logs.stop(log, "shutdown")
-    await until(lambda: writer.stops, "the writer is told to stop")
+    await until(lambda: writer.stops, "the writer has to stop")
     assert writer.stops == ["shutdown"]
 
 
@@ -968,7 +968,7 @@ async def test_all_logs_together_have_a_bound_of_bytes(backend: Backend) -> None
     """Beyond it the oldest finished logs give way; when all run, a new one is refused."""
     async with backend(log_bounds(max_total_bytes=20_000)) as logs:
         finished = [await begun(logs, Delta("x" * 3000, "text"), DONE) for _ in range(3)]
-        newest = await begun(logs, Delta("x" * 9_000, "text"))  # kept as text and as JSON
+        newest = await begun(logs, Delta("x" * 9_000, "text"))  # stored as text and as JSON
         with pytest.raises(Overloaded):
             await begun(logs)
         assert await logs.tail(newest) == Tail(2, False)

@@ -260,7 +260,7 @@ async def test_the_providers_wait_is_honoured() -> None:
     wait = events[1]
     assert isinstance(wait, Wait)
     assert wait.delay == 0.12
-    assert model.asked[1] - model.closed[0] >= 0.115
+    assert model.requested[1] - model.closed[0] >= 0.115
 
 
 async def test_a_back_off_holds_no_slot() -> None:
@@ -407,9 +407,9 @@ async def test_models_that_hang_share_the_budget() -> None:
     events = await produce(*models, retry_policy=retry_policy)
     assert done(events[-1])
     assert [model.requests for model in models] == [1, 1, 1]
-    asked = [model.asked[0] - models[0].asked[0] for model in models]
-    assert asked[1] >= 0.09
-    assert asked[2] >= 0.19
+    delays = [model.requested[0] - models[0].requested[0] for model in models]
+    assert delays[1] >= 0.09
+    assert delays[2] >= 0.19
 
 
 @pytest.mark.parametrize("queue", [0, 5], ids=["full", "slow"])
@@ -768,14 +768,14 @@ async def test_a_task_that_is_cancelled_from_outside_ends_its_log() -> None:
     assert ending.problem.code == "shutting_down"
 
 
-@pytest.mark.parametrize("turns", range(30))
-async def test_stopped_at_any_moment_there_is_one_ending(turns: int) -> None:
+@pytest.mark.parametrize("passes", range(30))
+async def test_stopped_at_any_moment_there_is_one_ending(passes: int) -> None:
     """In whichever pass of the loop a stop comes: one ending, nothing open."""
     script = [*say("a", "b", "c"), END]
     model = Scripted([AWAY], script)
     retry_policy = msgspec.structs.replace(QUICK, backoff=1e-9)
     produced = await ScriptedProducer(model, retry_policy=retry_policy).begin()
-    for _ in range(turns):
+    for _ in range(passes):
         await asyncio.sleep(0)
     produced.producer.stop("caller")
     ending = await produced.ending()
@@ -932,7 +932,7 @@ async def test_held_back_text_comes_before_a_stop() -> None:
     model = Scripted([*say("first ", "held"), Pause()])
     produced = await ScriptedProducer(model, parser=HoldsBack).begin()
     await produced.come_to(is_delta)
-    await asyncio.sleep(0.01)  # until the model has said the rest: no event tells
+    await asyncio.sleep(0.01)  # until the model has said the rest: no event shows it
     produced.producer.stop("caller")
     assert text_of(await produced.events()) == "first held"
 

@@ -144,7 +144,7 @@ async def test_only_the_first_request_waits(server: RedisServer) -> None:
 
 
 async def test_an_ending_waits_for_redis_for_a_bounded_time(server: RedisServer) -> None:
-    """An ending that was begun when Redis hung is shown after the patience, and is in Redis
+    """An ending that was begun when Redis hung is shown after the time-out, and is in Redis
     when that is back."""
     async with process(server) as here, process(server) as there:
         mine = await held(here, text(2))
@@ -167,7 +167,7 @@ async def test_an_outage_longer_than_the_lease_kills_nothing(server: RedisServer
     async with process(server) as here, process(server) as there:
         mine = await held(here, text(2))
         stopped: list[Stopped] = []
-        here.watch(mine.log, stopped.append)
+        here.on_stop(mine.log, stopped.append)
         reading = await following(there, mine, 2)
         server.freeze()
         await asyncio.sleep(1.2)
@@ -187,8 +187,8 @@ async def test_cancelling_works_without_redis(server: RedisServer) -> None:
         other = hold_on(shared.log, "-b")
         await there.hold(other)
         stopped: list[str] = []
-        here.watch(alone.log, lambda why: stopped.append(f"alone {why}"))
-        here.watch(shared.log, lambda why: stopped.append(f"shared {why}"))
+        here.on_stop(alone.log, lambda why: stopped.append(f"alone {why}"))
+        here.on_stop(shared.log, lambda why: stopped.append(f"shared {why}"))
         await asyncio.sleep(0.1)
         server.stop()
         await in_time(here.release(alone, "caller"))

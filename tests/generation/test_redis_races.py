@@ -297,7 +297,7 @@ async def test_a_writer_that_wakes_after_its_log_was_ended_is_stopped(pair: Pair
     here, there = pair
     mine = await held(here, text(2))
     stopped: list[Stopped] = []
-    here.watch(mine.log, stopped.append)
+    here.on_stop(mine.log, stopped.append)
     await stall(here)
     await here.append(mine.log, 3, [text(3), text(4)])
     ended = await read_to_end(there, mine)
@@ -376,8 +376,8 @@ async def test_a_silent_writer_is_not_taken_for_dead(pair: Pair) -> None:
 async def test_a_running_log_survives_an_emptied_redis(
     pair: Pair, redis_server: RedisServer
 ) -> None:
-    """What runs is mirrored again from its start: who follows misses nothing, who comes finds
-    it, holds and marks are there."""
+    """What runs is mirrored again from its start: a reader that follows misses nothing, a
+    new one finds it, holds and marks are there."""
     here, there = pair
     mine = await held(here, text(2))
     other = Generation(**{**_fields(mine), "id": f"{mine.id}-b"})
@@ -497,14 +497,14 @@ async def test_stop_and_the_last_release_travel(pair: Pair) -> None:
     for by_release in (True, False):
         mine = await held(here, text(2))
         stopped: list[Stopped] = []
-        here.watch(mine.log, stopped.append)
+        here.on_stop(mine.log, stopped.append)
         if by_release:
             await there.release(mine, "disconnect")
         else:
             await there.stop(mine.log, "disconnect")
         with pytest.raises(Conflict):
             await there.hold(hold_on(mine.log, "late"))
-        await until(lambda stopped=stopped: stopped, "the writer is told")  # type: ignore[misc]
+        await until(lambda stopped=stopped: stopped, "the writer has to stop")  # type: ignore[misc]
         assert stopped == ["disconnect"]
         await here.append(mine.log, 3, [Cancelled("disconnect")])
         assert (await read_to_end(there, mine))[-1].event == Cancelled("disconnect")
@@ -522,7 +522,7 @@ async def test_a_released_generation_ends_in_every_process(
     other = hold_on(mine.log, "-b", owner="someone")
     await there.hold(other)
     stopped: list[Stopped] = []
-    here.watch(mine.log, stopped.append)
+    here.on_stop(mine.log, stopped.append)
     readers = [asyncio.create_task(read_to_end(logs, other)) for logs in pair]
     staying = [asyncio.create_task(read_to_end(logs, mine)) for logs in pair]
     await asyncio.sleep(0.05)
@@ -569,12 +569,12 @@ async def test_the_last_release_of_two_processes_stops_the_log(pair: Pair) -> No
     other = hold_on(mine.log, "-b")
     await there.hold(other)
     stopped: list[Stopped] = []
-    here.watch(mine.log, stopped.append)
+    here.on_stop(mine.log, stopped.append)
     await here.release(mine, "caller")
     await asyncio.sleep(0.05)
     assert stopped == []
     await there.release(other, "disconnect")
-    await until(lambda: stopped, "the writer is told")
+    await until(lambda: stopped, "the writer has to stop")
     assert stopped == ["disconnect"]
 
 

@@ -77,6 +77,6 @@ class Followers:
                     for place, entry in enumerate(batch, 1):
                         await writer.send(event_frame(generation, entry, writer.request_id, ref))
                         if place % FRAMES_PER_TURN == 0:
-                            await generations.pacer.turn()
+                            await generations.pacer.wait()
         except Exception as error:
             await writer.send_error(ref, error)

@@ -1,6 +1,6 @@
 """Who holds a log that processes share: counted in Redis, and followed by the log's writer.
 
-The writer of a log has its holds in memory, too: other processes tell it through its inbox. While
+The writer of a log has its holds in memory, too: other processes send messages to its inbox. While
 Redis is away, the writer goes by those.
 """
 
@@ -18,9 +18,9 @@ from streamapi.redis_connection import RedisConnection
 
 logger = logging.getLogger(__name__)
 
-PENDING_FORGETS = 1000
-"""Generations that were forgotten while Redis was away, and must be forgotten there too. Beyond
-it, the oldest stay in Redis until their time to live is over."""
+PENDING_DELETES = 1000
+"""Generations that were deleted while Redis was away, and must be deleted there too. Beyond it,
+the oldest stay in Redis until their time to live is over."""
 
 LAST, SHARED, READ_ELSEWHERE = 1, 2, 3
 """What `RELEASE` says of a hold: it was the last; other generations hold the log; the generation
@@ -37,7 +37,7 @@ class Holds:
         self._local = local
         self._mirror = mirror
         self._lives = lives
-        self._forgets: dict[str, str] = {}
+        self._pending_deletes: dict[str, str] = {}
 
     async def hold(self, generation: Generation) -> None:
         """See `Logs.hold`."""
@@ -122,9 +122,9 @@ class Holds:
         try:
             left = await self._connection.call(scripts.FORGET, generation.id, generation.log)
         except StoreUnavailable:
-            self._forgets[generation.id] = generation.log
-            while len(self._forgets) > PENDING_FORGETS:
-                del self._forgets[next(iter(self._forgets))]
+            self._pending_deletes[generation.id] = generation.log
+            while len(self._pending_deletes) > PENDING_DELETES:
+                del self._pending_deletes[next(iter(self._pending_deletes))]
             await self._local.forget(generation)
             raise
         self._local.forget_generation(generation.id)
@@ -137,8 +137,8 @@ class Holds:
 
     def back(self) -> None:
         """Redis is there again: forget there what was forgotten meanwhile."""
-        forgets, self._forgets = self._forgets, {}
-        for generation, log in forgets.items():
+        pending, self._pending_deletes = self._pending_deletes, {}
+        for generation, log in pending.items():
             self._connection.post(scripts.FORGET, (generation, log))
 
     async def message(self, kind: str, log: str, generation: str, data: bytes) -> None:

@@ -108,7 +108,7 @@ class RedisLogs:
                 self._mirror.tick()
                 # When this is answered, what was under way before has been answered too.
                 await self._connection.call(scripts.LOOK, "")
-                await self._connection.call(scripts.BYE)
+                await self._connection.call(scripts.GIVE_LEASE_BACK)
         except (StoreUnavailable, TimeoutError):
             logger.warning("what was written last could not be mirrored")
         for task in self._tasks:
@@ -217,8 +217,8 @@ class RedisLogs:
         else:
             await self._connection.call(scripts.STOP, log, why)
 
-    def watch(self, log: str, stop: Callable[[Stopped], None]) -> None:
-        self._local.watch(log, stop)
+    def on_stop(self, log: str, stop: Callable[[Stopped], None]) -> None:
+        self._local.on_stop(log, stop)
 
     def on_lost(self, report: Callable[[Generation], None]) -> None:
         self._orphans.report = report

@@ -6,7 +6,7 @@ Redis is away, an ending waits no longer than any request does. What could not b
 mirrored when Redis is back.
 
 A reader may have seen more than Redis has when its writer is killed. That costs no reader its
-ending, because an event's position tells who wrote it:
+ending, because an event's position shows who wrote it:
 
 - A position below `LOST_AT` has one meaning. Only the log's writer gives it one: `APPEND` takes
   entries from no other process, and the writer gives each position once, from its own memory.

@@ -31,7 +31,7 @@ local prefix, me = ARGV[1], ARGV[2]
 local call = redis.call
 local function key(kind, id) return prefix .. kind .. ':' .. id end
 -- An inbox is read within a second; one of a process that died is bounded in length and in time.
-local function tell(process, kind, log, gen, data)
+local function send(process, kind, log, gen, data)
   local inbox = key('inbox', process)
   call('XADD', inbox, 'MAXLEN', '~', 10000, '*', 'k', kind, 'l', log, 'g', gen, 'd', data)
   call('PEXPIRE', inbox, 60000)
@@ -60,7 +60,7 @@ local function let_go(log, gen)
   call('SREM', key('holds', log), gen)
   local left = call('SCARD', key('holds', log))
   if left == 0 then drop(log) end
-  if writer and writer ~= me then tell(writer, 'forget', log, gen, '') end
+  if writer and writer ~= me then send(writer, 'forget', log, gen, '') end
   return left
 end
 """
@@ -147,7 +147,7 @@ call('HSET', key('gen', gen), 'log', log, 'is', ARGV[5])
 call('PEXPIRE', key('gen', gen), ARGV[6])
 local left = 1
 if before and before ~= log then left = let_go(before, gen) end
-if m[3] ~= me then tell(m[3], 'hold', log, gen, ARGV[5]) end
+if m[3] ~= me then send(m[3], 'hold', log, gen, ARGV[5]) end
 return {'ok', before or '', left}
 """)
 
@@ -169,10 +169,10 @@ end
 if m[2] or call('SREM', key('holds', log), gen) == 0 then return 0 end
 if call('EXISTS', key('holds', log)) == 0 then
   call('HSET', meta, 'stop', why)
-  if m[3] ~= me then tell(m[3], 'stop', log, gen, why) end
+  if m[3] ~= me then send(m[3], 'stop', log, gen, why) end
   return 1
 end
-if m[3] ~= me and why ~= 'shutdown' then tell(m[3], 'release', log, gen, why) end
+if m[3] ~= me and why ~= 'shutdown' then send(m[3], 'release', log, gen, why) end
 return 2
 """)
 
@@ -197,7 +197,7 @@ local meta = key('meta', ARGV[3])
 local m = call('HMGET', meta, 'tail', 'ended', 'writer')
 if not m[1] or m[2] then return 0 end
 call('HSET', meta, 'stop', ARGV[4])
-if m[3] ~= me then tell(m[3], 'stop', ARGV[3], '', ARGV[4]) end
+if m[3] ~= me then send(m[3], 'stop', ARGV[3], '', ARGV[4]) end
 return 1
 """)
 
@@ -251,9 +251,9 @@ end
 return gone
 """)
 
-WAKE = _script("""tell(me, 'wake', '', '', '')""")
+WAKE = _script("""send(me, 'wake', '', '', '')""")
 
-BYE = _script("""call('DEL', key('lease', me), key('inbox', me))""")
+GIVE_LEASE_BACK = _script("""call('DEL', key('lease', me), key('inbox', me))""")
 
 PAGE = _script("""
 -- log, behind which entry, how many -> entries
@@ -261,4 +261,4 @@ return call('XRANGE', key('log', ARGV[3]), '(' .. ARGV[4], '+', 'COUNT', ARGV[5]
 """)
 
 SCRIPTS = (ARRIVE, APPEND, LOST, LOOK, HOLD, RELEASE, LEFT, STOP, FORGET, CLAIM, CLAIMED, FIND,
-           DROP, RENEW, WAKE, BYE, PAGE)  # fmt: skip
+           DROP, RENEW, WAKE, GIVE_LEASE_BACK, PAGE)  # fmt: skip
