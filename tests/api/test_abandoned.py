@@ -92,7 +92,7 @@ async def test_who_talks_without_listening_and_leaves_holds_nothing(emulator: Em
             start = {"type": "start", "task": "text", "request": request}
             client.send(frame(TEXT, json.dumps(start).encode()))
         client.send(frame(TEXT, b'{"type": "ping", "x": "%b"}' % (b"x" * 700)) * 10_000)
-        await until(stuck, "the server reads no more", 20)
+        await until(stuck, "the server reads no more", 60)
         transport.abort()
         await until(lambda: server.connections.open == 0, "the connection is let go")
         await until(lambda: not server.parts.generations._readers._readers, "nobody reads")

@@ -94,7 +94,7 @@ async def test_a_chain_that_is_refused(emulator: Emulator) -> None:
 @pytest.mark.parametrize("fault", TROUBLES)
 async def test_sixty_requests_beside_a_dead_model(emulator: Emulator, fault: str) -> None:
     """They ask it at most twenty times; `bench.fallback` measures what the others notice."""
-    async with at_defaults(emulator, 20, fallback_models=SECOND) as server:
+    async with at_defaults(emulator, 10, fallback_models=SECOND) as server:
         prompts = [failing(fault) for _ in range(60)]
         answers: list[dict[str, Any]] = []
         for prompt in prompts:
