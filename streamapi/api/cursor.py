@@ -50,7 +50,7 @@ def read_full_cursor() -> tuple[str, int] | None:
 
 def is_resumption(view: object) -> bool:
     """Whether the current request resumes a generation, as its view allows (see
-    `limits.resumable` and `who.only_resumes`)."""
+    `limits.resumable` and `authentication.only_resumes`)."""
     try:
         cursor = read_cursor()
     except (InvalidHeader, InvalidRequest):
