@@ -76,9 +76,6 @@ class LineWriter:
             self.dropped += 1
         return True
 
-    def flush(self) -> None:
-        """Do nothing: the thread writes queued lines soon, and `close` writes the last ones."""
-
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Write the queued lines, for so many seconds at most."""
         self._closing.set()
