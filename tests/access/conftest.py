@@ -14,6 +14,21 @@ from streamapi.records.database import Database
 from streamapi.records.keys import KeyRecord
 
 
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 class Records(Database):
     """A database that counts its reads, and that can be made unavailable."""
 

@@ -21,7 +21,7 @@ from streamapi.generation.generation import Generation
 from streamapi.generation.model import Message, Prompt
 from streamapi.generation.request import Allowance, Caller, GenerationRequest
 from streamapi.settings import Settings
-from tests.access.test_limits_contract import Clock
+from tests.access.conftest import Clock
 
 REPORTED = Usage(10, 32, 5)
 

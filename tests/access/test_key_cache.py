@@ -12,23 +12,8 @@ from streamapi.access.key_cache import KeyCache
 from streamapi.errors import KeyExpired, StoreUnavailable, Unauthenticated
 from streamapi.generation.request import Allowance
 from streamapi.records import keys as rows
-from tests.access.conftest import Records
+from tests.access.conftest import Clock, Records
 from tests.conftest import until
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

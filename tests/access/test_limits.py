@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streamapi.access import limits
 from streamapi.access.limits import Decision, Limit, MemoryLimits, Want, refundable
-from tests.access.test_limits_contract import Clock
+from tests.access.conftest import Clock
 
 
 async def allowed(store: MemoryLimits, key: str, limit: Limit) -> bool:

@@ -8,22 +8,10 @@ import pytest
 
 from streamapi.access.limits import Decision, Limit, Limits, MemoryLimits, Slots, Want
 from streamapi.access.redis_limits import RedisLimits
+from tests.access.conftest import Clock
 from tests.conftest import RedisServer
 
 HOUR = Limit(20, 3600.0)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=["memory", "redis"])
