@@ -51,11 +51,12 @@ def read_full_cursor() -> tuple[str, int] | None:
 def is_resumption(view: object) -> bool:
     """Whether the current request resumes a generation, as its view allows (see
     `limits.resumable` and `authentication.only_resumes`)."""
+    only = getattr(view, "only_resumes", False)
+    if not only and not getattr(view, "resumes", False):
+        return False
     try:
         cursor = read_cursor()
     except (InvalidHeader, InvalidRequest):
         return False
     named = cursor is not None and cursor.generation is not None
-    if getattr(view, "only_resumes", False):
-        return named or "after" in request.args
-    return getattr(view, "resumes", False) and named
+    return named or (only and "after" in request.args)
