@@ -2,7 +2,13 @@
 
 A module here that has a `TASK` is a task: it gets its JSON, SSE and WebSocket routes, its OpenAPI
 entry and its place on the demo page, with no other edit. A task cannot have the name of another
-resource, such as `generations` or `models`. The other modules are what tasks are made of:
+resource, such as `generations` or `models`. Those that come with the program:
+
+    text.py            a text
+    code.py            code, with an explanation
+    classification.py  which labels fit a text
+
+The other modules are what tasks are made of:
 
     task.py     what a task is made of
     labels.py   the labels in a model's answer: their schema and their parser

@@ -4,6 +4,15 @@ The app serves the blueprint named `routes` of each module here, with no other e
 `Description` (`api/description.py`), from which its entry in `/openapi.json` is made; a view
 without one is not in the document.
 
+generations.py  a generation, its events, cancel, delete
+models.py       the catalogue
+keys.py         keys, for administrators
+tickets.py      tickets that stand for a key in a URL
+health.py       `/healthz` and `/readyz`
+metrics.py      `/metrics`
+pages.py        the playground, its files, and a page for each error
+manual.py       the manual, and `/llms.txt`
+
 Three files have no such blueprint:
 
 tasks.py    makes the HTTP routes of each task
