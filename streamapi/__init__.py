@@ -24,6 +24,7 @@ access/              who may ask, and how much
 records/             what survives a restart: the only SQL
 telemetry/           log lines and metrics
 emulator/            Gemini's API, with a script in place of a model
+package_files.py     files that come with the package: pages, the front end
 version.py           the version of the program
 """
 

@@ -13,24 +13,20 @@ import signal
 import socket
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvloop
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from streamapi import startup
+from streamapi import package_files, startup
 from streamapi.app import create_app
 from streamapi.drain import close
 from streamapi.services import Services
 from streamapi.settings import Settings
 from streamapi.telemetry import logs
 
-HERE = Path(__file__).parent
-HYPERCORN_TOML = next(
-    p for p in (HERE / "hypercorn.toml", HERE.parent / "hypercorn.toml") if p.exists()
-)
+HYPERCORN_TOML = package_files.find("hypercorn.toml")
 
 CONNECTION_CLOSE_SECONDS = 1.0
 """Seconds for connections to close after the drain. `supervisor.EXIT_SECONDS` is longer."""

@@ -24,5 +24,6 @@ resume.py         the stream behind that event
 reconnect.py      readers of a stream are asked to reconnect
 replays.py        replays are counted and limited
 markdown.py       Markdown as HTML, for the manual
+responses.py      responses of JSON, and of files that a client may keep
 problems.py       every error as problem+json
 """

@@ -7,15 +7,15 @@ this server alone, and so do connections.
 """
 
 from functools import cache
-from hashlib import sha256
 from importlib.resources import files
 
-from quart import Quart, Response, request
+from quart import Quart, Response
 from quart_schema import QuartSchema
 
 from streamapi.api.authentication import PUBLIC, open_to_all
 from streamapi.api.documents import asyncapi, openapi, streams
 from streamapi.api.limits import CHEAP, unlimited
+from streamapi.api.responses import file_response, tag
 from streamapi.generation.event import encode
 
 CONTENT_SECURITY_POLICY = (
@@ -24,7 +24,6 @@ CONTENT_SECURITY_POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 YEAR = "public, max-age=31536000, immutable"
-REVALIDATE = "no-cache"
 
 START = """\
 // By default Scalar loads fonts, uses a proxy and reports its use, all at its makers' servers.
@@ -86,7 +85,7 @@ class Documentation(QuartSchema):
         """The OpenAPI document."""
         if not self._bytes:
             self._bytes = encode(self.openapi_provider.schema())
-        return await _document(self._bytes, "application/json")
+        return await file_response(self._bytes, "application/json")
 
 
 def register(app: Quart) -> None:
@@ -108,19 +107,19 @@ def register(app: Quart) -> None:
     @unlimited(CHEAP)
     @open_to_all(PUBLIC)
     async def openapi_3_1() -> Response:
-        return await _document(older(), "application/json")
+        return await file_response(older(), "application/json")
 
     @app.get("/asyncapi.json")
     @unlimited(CHEAP)
     @open_to_all(PUBLIC)
     async def asyncapi_json() -> Response:
-        return await _document(events(), "application/json")
+        return await file_response(events(), "application/json")
 
     @app.get("/docs")
     @unlimited(CHEAP)
     @open_to_all(PUBLIC)
     async def docs() -> Response:
-        response = await _document(_page(), "text/html; charset=utf-8")
+        response = await file_response(_page(), "text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
@@ -129,32 +128,19 @@ def register(app: Quart) -> None:
     @unlimited(CHEAP)
     @open_to_all(PUBLIC)
     async def scalar_js() -> Response:
-        return await _document(_script(), "text/javascript; charset=utf-8", YEAR)
+        return await file_response(_script(), "text/javascript; charset=utf-8", YEAR)
 
     @app.get("/docs/start.js")
     @unlimited(CHEAP)
     @open_to_all(PUBLIC)
     async def start_js() -> Response:
-        return await _document(START.encode(), "text/javascript; charset=utf-8")
-
-
-async def _document(body: bytes, kind: str, keep: str = REVALIDATE) -> Response:
-    """The bytes, or 304 for a client that has them already."""
-    response = Response(body, content_type=kind)
-    response.headers["Cache-Control"] = keep
-    response.set_etag(_tag(body))
-    return await response.make_conditional(request)
-
-
-@cache
-def _tag(body: bytes) -> str:
-    return sha256(body).hexdigest()[:32]
+        return await file_response(START.encode(), "text/javascript; charset=utf-8")
 
 
 @cache
 def _page() -> bytes:
     # The script's address changes with its bytes, so browsers may keep it for ever.
-    return PAGE.replace("{version}", _tag(_script())[:12]).encode()
+    return PAGE.replace("{version}", tag(_script())[:12]).encode()
 
 
 @cache

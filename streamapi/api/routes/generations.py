@@ -19,10 +19,11 @@ from streamapi.api.description import (
 from streamapi.api.limits import unlimited
 from streamapi.api.parameters import AFTER_NUMBER, LAST_EVENT_ID, TICKET
 from streamapi.api.problems import request_id
+from streamapi.api.responses import json_response
 from streamapi.api.resume import resume
 from streamapi.api.shapes import Answer
 from streamapi.errors import InvalidRequest, RateLimited
-from streamapi.generation.event import Fold, encode, fold
+from streamapi.generation.event import Fold, fold
 from streamapi.generation.generation import Generation
 from streamapi.services import Services
 
@@ -93,11 +94,11 @@ async def forget(generation_id: str) -> Response:
     return Response(b"", status=204)
 
 
-def json_response(generation: Generation, folded: Fold) -> Response:
+def answer_response(generation: Generation, folded: Fold) -> Response:
     """The answer of a generation, so far or at the end."""
-    body = encode(answer(generation, folded, request_id()))
-    return Response(body, headers={"Content-Type": "application/json", **headers(generation)})
+    body = answer(generation, folded, request_id())
+    return json_response(body, headers=headers(generation))
 
 
 async def _so_far(parts: Services, generation: Generation) -> Response:
-    return json_response(generation, fold(await parts.generations.events(generation)))
+    return answer_response(generation, fold(await parts.generations.events(generation)))

@@ -10,7 +10,7 @@ from streamapi.api.authentication import open_to_all
 from streamapi.api.context import services
 from streamapi.api.description import SERVICE, Description, Reply
 from streamapi.api.limits import unlimited
-from streamapi.generation.event import encode
+from streamapi.api.responses import NO_STORE, json_response
 from streamapi.services import Services
 
 routes = Blueprint("health", __name__)
@@ -38,7 +38,7 @@ class Readiness(Struct, kw_only=True):
 @open_to_all("probes have no key")
 async def healthz() -> Response:
     """Check that this process is alive."""
-    return _json(Alive(status="ok"))
+    return json_response(Alive(status="ok"), headers=NO_STORE)
 
 
 @routes.get("/readyz")
@@ -64,7 +64,7 @@ async def readyz() -> Response:
         pid=os.getpid(),
         logs=_where(parts),
     )
-    return _json(readiness, 503 if parts.draining else 200)
+    return json_response(readiness, 503 if parts.draining else 200, NO_STORE)
 
 
 def _where(parts: Services) -> Literal["memory", "redis", "redis is away"]:
@@ -72,8 +72,3 @@ def _where(parts: Services) -> Literal["memory", "redis", "redis is away"]:
     if not parts.settings.redis_url:
         return "memory"
     return "redis" if parts.logs.available else "redis is away"
-
-
-def _json(body: Alive | Readiness, status: int = 200) -> Response:
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return Response(encode(body), status=status, headers=headers)

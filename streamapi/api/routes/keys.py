@@ -11,9 +11,9 @@ from streamapi.api.authentication import needs
 from streamapi.api.body import read_object
 from streamapi.api.context import services
 from streamapi.api.description import KEYS, LOCATION, Description, Parameter, Reply
+from streamapi.api.responses import NO_STORE, json_response
 from streamapi.api.shapes import Moment
 from streamapi.errors import FieldError, InvalidRequest, NotFound
-from streamapi.generation.event import encode
 from streamapi.generation.generations import rfc3339
 from streamapi.validation import validate
 
@@ -85,9 +85,8 @@ async def create() -> Response:
     wanted = validate(NewKey, await read_object())
     wanted.check(parts.tasks, parts.catalogue.cards, time.time())
     key, record = await key_auth.store.issue(wanted)
-    response = _json(MadeKey(**_fields(record), key=key), 201)
-    response.headers["Location"] = f"/v1/keys/{record.id}"
-    return response
+    location = {"Location": f"/v1/keys/{record.id}"}
+    return json_response(MadeKey(**_fields(record), key=key), 201, {**NO_STORE, **location})
 
 
 @routes.get("")
@@ -109,7 +108,7 @@ async def list_keys() -> Response:
         raise InvalidRequest.of(FieldError("must be the id of a key, such as key_...", "/before"))
     found = await _key_auth().store.newest(PAGE + 1, before)
     shown = [Key(**_fields(key)) for key in found[:PAGE]]
-    return _json(KeyList(data=shown, has_more=len(found) > PAGE))
+    return json_response(KeyList(data=shown, has_more=len(found) > PAGE), headers=NO_STORE)
 
 
 @routes.delete("/<key_id>")
@@ -146,8 +145,3 @@ def _fields(key: "KeyRecord") -> dict[str, Any]:
         **{name: None if moment is None else rfc3339(moment) for name, moment in times.items()},
         "limits": KeyLimits(**{name: getattr(key, name) for name in NewKeyLimits.model_fields}),
     }
-
-
-def _json(body: Key | KeyList, status: int = 200) -> Response:
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return Response(encode(body), status=status, headers=headers)

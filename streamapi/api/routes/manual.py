@@ -9,18 +9,18 @@ import asyncio
 import posixpath
 from functools import cache
 from html import escape
-from pathlib import Path
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
+from streamapi import package_files
 from streamapi.api import markdown
 from streamapi.api.authentication import PUBLIC, open_to_all
 from streamapi.api.limits import CHEAP, unlimited
+from streamapi.api.responses import file_response
 from streamapi.errors import NotFound
 
-HERE = Path(__file__).parent.parent.parent
-DOCS = next(p for p in (HERE / "docs", HERE.parent / "docs") if p.is_dir())
-"""The pages: inside the installed package, or beside it in a checkout."""
+DOCS = package_files.find("docs")
+"""The pages."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -66,10 +66,10 @@ async def page(name: str = "index") -> Response:
     if file not in names():
         raise NotFound("The manual has no such page. Its pages are listed at /manual.")
     if file == name:
-        return await _answer(_text(file), "text/markdown; charset=utf-8")
+        return await _answer(_text(file), "text/markdown")
     # In a thread: the first page imports markdown-it, and no stream should wait for that.
     body = await asyncio.to_thread(_html, file)
-    return await _answer(body, "text/html; charset=utf-8")
+    return await _answer(body, "text/html")
 
 
 @routes.get("/llms.txt")
@@ -77,7 +77,7 @@ async def page(name: str = "index") -> Response:
 @open_to_all(PUBLIC)
 async def llms() -> Response:
     """What the manual has, for programs that read: the title, a summary, links to Markdown."""
-    return await _answer(_text(INDEX).replace("](", "](/manual/"), "text/plain; charset=utf-8")
+    return await _answer(_text(INDEX).replace("](", "](/manual/"), "text/plain")
 
 
 @cache
@@ -87,12 +87,10 @@ def names() -> frozenset[str]:
 
 
 async def _answer(body: str, kind: str) -> Response:
-    response = Response(body, content_type=kind)
+    response = await file_response(body.encode(), f"{kind}; charset=utf-8")
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Cache-Control"] = "no-cache"
-    await response.add_etag()
-    return await response.make_conditional(request)
+    return response
 
 
 @cache

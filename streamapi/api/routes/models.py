@@ -9,8 +9,8 @@ from quart import Blueprint, Response
 from streamapi.api.authentication import any_scope
 from streamapi.api.context import services
 from streamapi.api.description import CATALOGUE, Description, Reply
+from streamapi.api.responses import json_response
 from streamapi.errors import NotFound
-from streamapi.generation.event import encode
 from streamapi.providers.catalogue import ModelCard
 
 routes = Blueprint("models", __name__, url_prefix="/v1/models")
@@ -44,7 +44,7 @@ class ModelList(Struct, kw_only=True):
 async def models() -> Response:
     """List the models, with those that have been retired."""
     cards = services().catalogue.cards.values()
-    return _json(ModelList(object="list", data=[_shown(card) for card in cards]))
+    return json_response(ModelList(object="list", data=[_shown(card) for card in cards]))
 
 
 @routes.get("/<model_id>")
@@ -55,7 +55,7 @@ async def model(model_id: str) -> Response:
     card = services().catalogue.cards.get(model_id)
     if card is None:
         raise NotFound("There is no model of this name: `GET /v1/models` lists the models.")
-    return _json(_shown(card))
+    return json_response(_shown(card))
 
 
 def _shown(card: ModelCard) -> Model:
@@ -72,7 +72,3 @@ def _shown(card: ModelCard) -> Model:
         thinking_levels=list(card.thinking),
         successor=card.successor,
     )
-
-
-def _json(body: Model | ModelList) -> Response:
-    return Response(encode(body), headers={"Content-Type": "application/json"})

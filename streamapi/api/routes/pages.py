@@ -9,19 +9,18 @@ import re
 from functools import cache
 from html import escape
 from inspect import cleandoc
-from pathlib import Path
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
+from streamapi import package_files
 from streamapi.api.authentication import PUBLIC, open_to_all
 from streamapi.api.description import SERVICE, Description, Reply
 from streamapi.api.limits import CHEAP, unlimited
+from streamapi.api.responses import file_response
 from streamapi.errors import NotFound, every_error
 
-HERE = Path(__file__).parent.parent.parent
-STATIC = next(p for p in (HERE / "static", HERE.parent / "static") if p.is_dir())
-"""The front end: inside the installed package, or beside it in a checkout. `client/` is the public
-JavaScript client, `page/` the playground."""
+STATIC = package_files.find("static")
+"""The front end. `client/` is the public JavaScript client, `page/` the playground."""
 
 MOVED = {
     "streamapi.js": "client/streamapi.js",
@@ -67,10 +66,8 @@ async def static(name: str) -> Response:
         return Response("", 308, {"Location": f"/static/{MOVED[name]}"})
     if name not in _names():
         raise NotFound("This file does not exist.")
-    response = Response(_file(name), content_type=mimetypes.guess_type(name)[0])
-    response.headers["Cache-Control"] = "no-cache"
-    await response.add_etag()
-    return await response.make_conditional(request)
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return await file_response(_file(name), kind)
 
 
 @routes.get("/errors/<code>")

@@ -38,12 +38,13 @@ from streamapi.api.parameters import (
 )
 from streamapi.api.problems import request_id
 from streamapi.api.reconnect import interruptible
+from streamapi.api.responses import json_response
 from streamapi.api.resume import resume
-from streamapi.api.routes.generations import ENDED, json_response
+from streamapi.api.routes.generations import ENDED, answer_response
 from streamapi.api.shapes import Accepted, whole_answer
 from streamapi.api.start import start_generation
 from streamapi.errors import GenerationCancelled
-from streamapi.generation.event import Cancelled, Failed, Fold, encode, fold
+from streamapi.generation.event import Cancelled, Failed, Fold, fold
 from streamapi.generation.generation import Generation
 from streamapi.services import Services
 from streamapi.tasks.task import Task
@@ -160,7 +161,7 @@ async def answer_json(task: Task[Any]) -> Response:
     if isinstance(folded.ending, Cancelled):
         cancelled = GenerationCancelled("The generation was cancelled before it was complete.")
         raise GenerationFailed(own_problem(cancelled.problem(), generation, request_id()))
-    return json_response(generation, folded)
+    return answer_response(generation, folded)
 
 
 async def stream_by_post(task: Task[Any]) -> Response:
@@ -196,12 +197,9 @@ async def _stream(
 
 def _accepted(generation: Generation, so_far: Fold) -> Response:
     address = f"/v1/generations/{generation.id}"
-    body = encode({**answer(generation, so_far, request_id()), "events": f"{address}/events"})
-    response = Response(body, status=202, content_type="application/json")
-    response.headers.update(headers(generation))
-    response.headers["Location"] = address
-    response.headers["Preference-Applied"] = "respond-async"
-    return response
+    body = {**answer(generation, so_far, request_id()), "events": f"{address}/events"}
+    accepted = {"Location": address, "Preference-Applied": "respond-async"}
+    return json_response(body, 202, {**headers(generation), **accepted})
 
 
 def _prefers_async() -> bool:

@@ -14,8 +14,8 @@ from streamapi.api.authentication import any_scope
 from streamapi.api.body import read_object
 from streamapi.api.context import caller, services
 from streamapi.api.description import KEYS, Description, Reply
+from streamapi.api.responses import NO_STORE, json_response
 from streamapi.errors import FieldError, InvalidRequest
-from streamapi.generation.event import encode
 from streamapi.validation import validate
 
 routes = Blueprint("tickets", __name__, url_prefix="/v1/tickets")
@@ -64,9 +64,8 @@ async def create() -> Response:
     shown = make()
     ticket = Ticket(g.get("key_digest", ""), wanted.path, request.headers.get("Origin"))
     await services().tickets.put(digest(shown), ticket, TTL)
-    body = encode(MadeTicket(ticket=shown, path=wanted.path, expires_in=TTL))
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return Response(body, status=201, headers=headers)
+    made = MadeTicket(ticket=shown, path=wanted.path, expires_in=TTL)
+    return json_response(made, 201, NO_STORE)
 
 
 def _task_of(path: str) -> str:
